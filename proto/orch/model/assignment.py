@@ -1,0 +1,108 @@
+"""All that one node needs to know: four sections, each whole at its version."""
+
+from dataclasses import dataclass, field
+
+from orch.model.cluster import Stamp
+from orch.model.names import ObjectName, ServiceName, TaskId
+from orch.model.service import TaskTemplate
+from orch.model.task import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedTask:
+    """A task of this node, and whether it is to run."""
+
+    id: TaskId
+    revision: int
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedTemplate:
+    """The template of one revision, sent once for all tasks of it."""
+
+    service: ServiceName
+    birth: int
+    revision: int
+    template: TaskTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSection:
+    """The tasks of the node. A task that is not in it must not be there."""
+
+    stamp: Stamp
+    version: int = 0
+    tasks: tuple[AssignedTask, ...] = ()
+    templates: tuple[AssignedTemplate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One version of a config or secret that some task of the node mounts."""
+
+    name: ObjectName
+    version: int
+    secret: bool = False
+    data: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSection:
+    """Configs and secrets, by reference and version."""
+
+    stamp: Stamp
+    version: int = 0
+    files: tuple[File, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A task that a service's name points to."""
+
+    task: TaskId
+    node: str
+    addresses: tuple[str, ...]
+    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEndpoints:
+    """The endpoints of one service."""
+
+    service: ServiceName
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSection:
+    """Where the names of all services point."""
+
+    stamp: Stamp
+    version: int = 0
+    services: tuple[ServiceEndpoints, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeerNode:
+    """Another node of the cluster, and the addresses behind it."""
+
+    name: str
+    address: str
+    subnets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSection:
+    """This node's own ranges, and the other nodes."""
+
+    stamp: Stamp
+    version: int = 0
+    subnets: tuple[str, ...] = ()
+    """This node's own."""
+    task_range: str = ""
+    service_range: str = ""
+    peers: tuple[PeerNode, ...] = ()
+
+
+Section = TaskSection | FileSection | EndpointSection | PeerSection
