@@ -1,0 +1,39 @@
+"""`python -m agent.network.dns FOLDER RESOLV_CONF READY_FD ADDRESS…`: orch-dns, started by the agent.
+
+Writes a line to READY_FD once it listens, or what is in the way. Of two on one folder the second leaves.
+"""
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+from agent.network.dns.server import Server
+
+
+def main(folder: str, resolv_conf: str, ready: str, *addresses: str) -> int:
+    """Returns the exit status."""
+    lock = os.open(f"{folder}/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.write(lock, b"%d" % os.getpid())
+        server = Server(Path(folder), addresses, Path(resolv_conf))
+    except OSError as error:
+        _tell(int(ready), f"orch-dns cannot listen on {', '.join(addresses)}: {error}")
+        return 1
+    _tell(int(ready), "ok")
+    server.run()
+    return 0
+
+
+def _tell(ready: int, line: str) -> None:
+    try:
+        os.write(ready, line.encode() + b"\n")
+    except OSError:
+        pass
+    os.close(ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,178 @@
+"""Makes and removes slots: a network namespace each, joined to the bridge, without forking.
+
+Blocking, and for one thread that does nothing else: to make a namespace is to enter it.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.linux import constants, syscalls
+from agent.network import netlink
+from agent.network.addresses import Subnet
+from agent.network.topology import BRIDGE, Route, Seen, SeenLink, Slot, link_name, mac_of
+
+INSIDE = "eth0"
+_DOOMED = 0x6F726368
+"""The link group from which links are removed together."""
+_OWN_NAMESPACE = "/proc/thread-self/ns/net"
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The bridge as it exists."""
+
+    index: int
+    mtu: int
+
+
+class Workshop:
+    """Where slots are made. `folder` gets a mount of its own, so that nothing of ours spreads to other mounts."""
+
+    def __init__(self, folder: Path, subnets: Sequence[Subnet]) -> None:
+        """Called on the thread that will do all the rest, in the node's network namespace."""
+        self._folder = folder
+        self._subnets = subnets
+        self._outside = netlink.Socket()
+        self._home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        self._bridge = Bridge(0, 0)
+
+    def prepare(self, node_address: str) -> None:
+        """The folder's mount and the bridge with the gateways; both may exist already."""
+        if not is_mounted(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            syscalls.mount("orch-netns", str(self._folder), "tmpfs", constants.MS_NOSUID, "mode=0755")
+        syscalls.mount("", str(self._folder), "", constants.MS_PRIVATE, "")
+        links = self._outside.links()
+        self._remove_foreign_bridge(links)
+        mtu = next((link.mtu for link in links if node_address in link.addresses), 1500)
+        self._outside.ask([netlink.bridge(BRIDGE, mac=mac_of(self._subnets[0].gateway), mtu=mtu)])
+        self._bridge = Bridge(socket.if_nametoindex(BRIDGE), mtu)
+        _allow("net/ipv4/ip_forward")
+        _allow(f"net/ipv4/conf/{BRIDGE}/route_localnet")
+        gateways = [str(subnet.interface(subnet.gateway)) for subnet in self._subnets]
+        self._outside.ask([netlink.address(gateway, index=self._bridge.index) for gateway in gateways])
+
+    def seen(self) -> Seen:
+        """What exists now."""
+        files = [entry.name for entry in os.scandir(self._folder)] if self._folder.is_dir() else []
+        return Seen(
+            links=frozenset(
+                SeenLink(link.name, port=link.master == self._bridge.index) for link in self._outside.links()
+            ),
+            routes=frozenset(Route(*each) for each in self._outside.routes()),
+            namespaces=frozenset(name for name in files if _is_namespace(self._folder / name)),
+            files=frozenset(files),
+        )
+
+    def make(self, slots: Sequence[Slot], made: Callable[[Slot], None]) -> None:
+        """Tells of each slot as soon as it can be used; what fails half-way is removed, and raises."""
+        for slot in slots:
+            try:
+                self._make(slot)
+            except BaseException:
+                self.remove([slot.name])
+                raise
+            made(slot)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Links, namespaces and files of these slots; whatever of it is gone already counts as removed."""
+        for name in names:
+            path = self._folder / name
+            if path.exists():
+                unmount(path)
+                path.unlink()
+        links = [netlink.group_link(link_name(name), _DOOMED) for name in names]
+        if links:
+            self._outside.ask([*links, netlink.remove_group(_DOOMED)])
+
+    def route(self, add: Sequence[Route], remove: Sequence[Route]) -> None:
+        """Routes to other nodes."""
+        wishes = [netlink.route(each.destination, each.gateway) for each in add]
+        wishes += [netlink.remove_route(each.destination, each.gateway) for each in remove]
+        self._outside.ask(wishes)
+
+    def close(self) -> None:
+        """Leaves everything in place."""
+        self._outside.close()
+        os.close(self._home)
+
+    def tear_down(self) -> None:
+        """Removes the bridge and the folder's mount, after every slot."""
+        self._outside.ask([netlink.remove_link(BRIDGE)])
+        if is_mounted(self._folder):
+            unmount(self._folder)
+        if self._folder.is_dir():
+            self._folder.rmdir()
+
+    def _remove_foreign_bridge(self, links: Sequence[netlink.Link]) -> None:
+        """One from a time when the node had other subnets; its ports are swept as leftovers."""
+        gateways = {subnet.gateway for subnet in self._subnets}
+        for link in links:
+            strangers = [
+                each for each in link.addresses if each not in gateways and not each.startswith("fe80:")
+            ]
+            if link.name == BRIDGE and strangers:
+                self._outside.ask([netlink.remove_link(BRIDGE)])
+
+    def _make(self, slot: Slot) -> None:
+        path = self._folder / slot.name
+        path.touch()
+        syscalls.unshare(constants.CLONE_NEWNET)
+        try:
+            syscalls.mount(_OWN_NAMESPACE, str(path), "", constants.MS_BIND, "")
+            inside = netlink.Socket()
+            namespace = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            syscalls.setns(self._home, constants.CLONE_NEWNET)
+        with inside:
+            try:
+                self._outside.ask([self._link(slot, namespace)])
+            finally:
+                os.close(namespace)
+            inside.ask(self._inside(slot))
+
+    def _link(self, slot: Slot, namespace: int) -> netlink.Message:
+        return netlink.veth(
+            slot.link,
+            bridge_index=self._bridge.index,
+            mtu=self._bridge.mtu,
+            mac=slot.mac,
+            namespace=namespace,
+            inside=INSIDE,
+        )
+
+    def _inside(self, slot: Slot) -> list[netlink.Message]:
+        wishes = [netlink.raise_link(netlink.LOOPBACK_INDEX), netlink.raise_link(netlink.INNER_INDEX)]
+        for address, subnet in zip(slot.addresses, self._subnets, strict=True):
+            anywhere = "0.0.0.0/0" if subnet.family == 4 else "::/0"
+            wishes.append(netlink.address(str(subnet.interface(address)), index=netlink.INNER_INDEX))
+            wishes.append(netlink.route(anywhere, subnet.gateway, index=netlink.INNER_INDEX))
+        return wishes
+
+
+def unmount(path: Path) -> None:
+    """At once for us, later for those who still use it; not being a mount is fine."""
+    try:
+        syscalls.umount(str(path), constants.MNT_DETACH)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def is_mounted(path: Path) -> bool:
+    """Whether something is mounted exactly there."""
+    wanted = str(path.resolve())
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        return any(line.split(" ", 5)[4] == wanted for line in mounts)
+
+
+def _allow(setting: str) -> None:
+    Path("/proc/sys", setting).write_text("1", encoding="ascii")
+
+
+def _is_namespace(path: Path) -> bool:
+    return path.stat().st_dev != path.parent.stat().st_dev

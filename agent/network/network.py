@@ -1,0 +1,275 @@
+"""The node's network as the rest of the agent sees it: tasks get a place, ports and names.
+
+Everything that exists is in the kernel and in two folders, so an agent that was killed at any point
+opens it again: what belongs to a recorded task is kept, what does not is removed.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from agent.network import namespaces, names, netlink, ports, rules, topology
+from agent.network.addresses import Addresses, NoAddressLeftError, Subnet
+from agent.network.attachment import Attached, NetworkError, Peer, Published
+from agent.network.firewall import Firewall
+from agent.network.pool import Pool
+from agent.network.records import Record, Records
+from agent.network.topology import AddRoute, RemoveRoute, RemoveSlot, Slot
+
+DEFAULT_POOL_SIZE = 16
+HOST_RESOLVERS = Path("/etc/resolv.conf")
+
+
+class Network:
+    """Made by `open`. One per network namespace and per run_dir."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        subnets: Sequence[Subnet],
+        node_address: str,
+        records: Records,
+        thread: ThreadPoolExecutor,
+        workshop: namespaces.Workshop,
+        pool: Pool,
+        addresses: Addresses,
+        firewall: Firewall,
+        resolver: names.Names,
+    ) -> None:
+        """Use `open`."""
+        self._folder = run_dir / "netns"
+        self._subnets = subnets
+        self._node_address = node_address
+        self._records = records
+        self._thread = thread
+        self._workshop = workshop
+        self._pool = pool
+        self._addresses = addresses
+        self._firewall = firewall
+        self._resolver = resolver
+        self._given: dict[str, Record] = {}
+        self._broken: set[str] = set()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._routing = asyncio.Lock()
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        run_dir: Path,
+        state_dir: Path,
+        subnets: Sequence[str],
+        cluster_range: str,
+        node_address: str,
+        pool_size: int = DEFAULT_POOL_SIZE,
+        resolv_conf: Path = HOST_RESOLVERS,
+    ) -> Self:
+        """In the node's network namespace. Adopts what is there and removes what is half made."""
+        parsed = [Subnet.parse(text) for text in subnets]
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orch-netns")
+        loop = asyncio.get_running_loop()
+        workshop = await loop.run_in_executor(thread, namespaces.Workshop, run_dir / "netns", parsed)
+        addresses = Addresses(parsed)
+        network = cls(
+            run_dir,
+            parsed,
+            node_address,
+            Records(state_dir / "network"),
+            thread,
+            workshop,
+            Pool(pool_size, addresses, workshop, thread),
+            addresses,
+            Firewall(
+                topology.BRIDGE, cluster_range, [str(each.network) for each in parsed if each.family == 4]
+            ),
+            names.Names(run_dir / "dns", [each.gateway for each in parsed], resolv_conf),
+        )
+        await network._adopt()
+        return network
+
+    def attached(self) -> dict[str, Attached]:
+        """Every task that has a place, by its key."""
+        return {task: self._attached(record) for task, record in self._given.items()}
+
+    async def attach(self, task: str) -> Attached:
+        """The task's place; the same one however often it is asked for, until `detach`."""
+        async with self._turns[task]:
+            record = self._given.get(task)
+            if record is None:
+                record = await self._give(task)
+            elif task in self._broken:
+                await self._translated(self._pool.remake(Slot(record.addresses)))
+                self._broken.discard(task)
+            return self._attached(record)
+
+    async def detach(self, task: str) -> None:
+        """The task's place is gone for callers at once; the kernel's part follows in the background."""
+        await self.unpublish(task)
+        async with self._turns[task]:
+            record = self._given.pop(task, None)
+            if record is not None:
+                self._records.forget(task)
+                self._broken.discard(task)
+                self._pool.give_back(Slot(record.addresses))
+        self._turns.pop(task, None)
+
+    async def publish(self, task: str, published: Sequence[Published]) -> None:
+        """Exactly these ports of the node lead to the task from now on.
+
+        Raises NetworkError naming a port that another process or task has; then nothing has changed.
+        """
+        async with self._turns[task]:
+            record = self._given.get(task)
+            if record is None:
+                raise NetworkError(f"cannot publish ports of {task}: it is not attached")
+            before, after = _doors(record), _doors(Record(task, record.addresses, tuple(published)))
+            self._check_free(after, before)
+            self._set_doors(before, after)
+            self._keep(Record(task, record.addresses, tuple(published)))
+            try:
+                await self._firewall.commit()
+            except BaseException:
+                self._set_doors(after, before)
+                self._keep(record)
+                raise
+
+    async def unpublish(self, task: str) -> None:
+        """Idempotent."""
+        async with self._turns[task]:
+            record = self._given.get(task)
+            if record is None or not record.published:
+                return
+            self._set_doors(_doors(record), {})
+            self._keep(Record(task, record.addresses))
+            await self._firewall.commit()
+
+    async def set_peers(self, peers: Sequence[Peer]) -> None:
+        """Routes to the subnets of the other nodes, and to no others."""
+        wanted = topology.routes_to(peers, self._node_address)
+        async with self._routing:
+            seen = await self._in_workshop(self._workshop.seen)
+            changes = list(topology.route_changes(wanted, seen.routes))
+            add = [change.route for change in changes if isinstance(change, AddRoute)]
+            remove = [change.route for change in changes if isinstance(change, RemoveRoute)]
+            await self._translated(self._in_workshop(self._workshop.route, add, remove))
+
+    async def set_names(self, records: Mapping[str, Sequence[str]]) -> None:
+        """Full names, such as web.default.orch, and their addresses; replaces all earlier ones."""
+        await self._resolver.set(records)
+
+    async def settle(self) -> None:
+        """Returns when nothing is left of the tasks that were detached."""
+        await self._pool.settle()
+
+    async def close(self) -> None:
+        """Leaves tasks, rules, routes and orch-dns in place."""
+        await self._pool.close()
+        self._resolver.close()
+        await self._in_workshop(self._workshop.close)
+        self._thread.shutdown()
+
+    async def cleanup(self) -> None:
+        """Removes all that was ever made, and ends orch-dns."""
+        await self._pool.close()
+        await self._resolver.end()
+        await self._firewall.remove()
+        seen = await self._in_workshop(self._workshop.seen)
+        await self._in_workshop(self._workshop.remove, _names(topology.leftovers((), seen)))
+        await self._in_workshop(self._workshop.route, (), sorted(seen.routes))
+        await self._in_workshop(self._workshop.tear_down)
+        await self._in_workshop(self._workshop.close)
+        self._thread.shutdown()
+        self._records.remove()
+        self._given.clear()
+
+    async def _adopt(self) -> None:
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self._resolver.start())
+            together.create_task(self._adopt_slots())
+        self._pool.fill()
+
+    async def _adopt_slots(self) -> None:
+        await self._translated(self._in_workshop(self._workshop.prepare, self._node_address))
+        for record in self._records.read():
+            if len(record.addresses) == len(self._subnets) and all(map(self._is_ours, record.addresses)):
+                self._given[record.task] = record
+                self._addresses.keep(record.addresses)
+                self._set_doors({}, _doors(record))
+            else:
+                self._records.forget(record.task)
+        await self._firewall.commit()
+        seen = await self._in_workshop(self._workshop.seen)
+        slots = {record.task: Slot(record.addresses) for record in self._given.values()}
+        self._broken = {task for task, slot in slots.items() if not seen.whole(slot)}
+        await self._in_workshop(self._workshop.remove, _names(topology.leftovers(slots.values(), seen)))
+
+    async def _give(self, task: str) -> Record:
+        slot = await self._translated(self._pool.take())
+        record = Record(task, slot.addresses)
+        try:
+            self._keep(record)
+        except OSError as error:
+            self._pool.give_back(slot)
+            raise NetworkError(f"cannot record the addresses of {task}: {error}") from error
+        return record
+
+    def _keep(self, record: Record) -> None:
+        self._records.write(record)
+        self._given[record.task] = record
+
+    def _check_free(
+        self, wanted: Mapping[rules.Door, rules.Target], own: Mapping[rules.Door, rules.Target]
+    ) -> None:
+        others = self._firewall.doors().keys() - own.keys()
+        for door in wanted:
+            taken = rules.overlapping(door, others)
+            if taken is not None:
+                raise NetworkError(
+                    f"port {taken.host_ip or '*'}:{taken.port}/{taken.protocol} of this node is published by "
+                    "another task: choose another host port"
+                )
+            if door not in own:
+                ports.check_free(door)
+
+    def _set_doors(
+        self, before: Mapping[rules.Door, rules.Target], after: Mapping[rules.Door, rules.Target]
+    ) -> None:
+        for door in before:
+            self._firewall.shut_door(door)
+        for door, target in after.items():
+            self._firewall.open_door(door, target)
+
+    def _attached(self, record: Record) -> Attached:
+        slot = Slot(record.addresses)
+        return Attached(
+            record.task, str(self._folder / slot.name), record.addresses, self._subnets[0].gateway
+        )
+
+    def _is_ours(self, address: str) -> bool:
+        return any(subnet.holds(address) for subnet in self._subnets)
+
+    async def _in_workshop(self, work, *arguments):  # type: ignore[no-untyped-def]
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    @staticmethod
+    async def _translated(work):  # type: ignore[no-untyped-def]
+        try:
+            return await work
+        except (NoAddressLeftError, netlink.KernelRefusedError) as error:
+            raise NetworkError(str(error)) from error
+
+
+def _doors(record: Record) -> dict[rules.Door, rules.Target]:
+    """Where the ports of a task lead; the packet rules know IPv4 so far."""
+    address = next(each for each in record.addresses if ":" not in each)
+    return {
+        rules.Door(each.host_ip, each.protocol, each.host_port): rules.Target(address, each.target_port)
+        for each in record.published
+    }
+
+
+def _names(operations: object) -> list[str]:
+    return [each.name for each in operations if isinstance(each, RemoveSlot)]  # type: ignore[attr-defined]
