@@ -1,0 +1,41 @@
+# Every target says what it is for: make help
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench proto clean prepare format
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+prepare: ## install what orch needs (Debian packages, .venv); every other target does it by itself
+	@deploy/prepare.sh
+
+demo: prepare ## a three-node cluster deploys, heals, rolls and canaries a web service (KEEP=1 leaves it up)
+	@KEEP=$(KEEP) deploy/demo/demo.sh
+
+test: prepare ## all tests, with real kernels, etcd and registries
+	@$(MAKE) --no-print-directory check
+	$(PYTEST) -m "root or etcd or registry or cluster"
+
+check: prepare ## the quick part: format, lint, types, imports, unit tests, simulation
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(PYTEST) -m "not root and not etcd and not registry and not cluster"
+
+format: prepare ## put the code in its usual form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: prepare ## measure, print a table and write build/bench.json
+	$(BIN)/python deploy/bench/bench.py
+
+proto: prepare ## make the stubs from proto/ again
+	$(BIN)/python hatch_build.py
+
+clean: ## remove what was built, and the virtual environment
+	rm -rf build dist .venv .mypy_cache .ruff_cache .hypothesis
+	find . -name '*_pb2*.py*' -not -path './.venv/*' -delete
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,71 @@
+"""The wires of a dev cluster: one namespace with a bridge, one namespace a node, one wire to the host.
+
+Nothing of it touches the host's own network but one link, `orch-lanN`, through which the host reaches the nodes.
+"""
+
+import subprocess
+from collections.abc import Iterable
+
+from cli.dev.cluster import DevCluster, DevNode
+
+BRIDGE = "lan"
+
+
+def lay(cluster: DevCluster) -> None:
+    """Make the LAN and all nodes' namespaces. Raises RuntimeError with the words of `ip`."""
+    _ip(
+        f"netns add {cluster.lan}",
+        f"link add {cluster.host_link} type veth peer name host netns {cluster.lan}",
+        f"address add {cluster.host_address}/24 dev {cluster.host_link}",
+        f"link set {cluster.host_link} up",
+    )
+    _ip(
+        "link set lo up",
+        f"link add {BRIDGE} type bridge",
+        f"link set host master {BRIDGE} up",
+        f"address add {cluster.control_address}/24 dev {BRIDGE}",
+        f"link set {BRIDGE} up",
+        netns=cluster.lan,
+    )
+    for node in cluster.all_nodes:
+        connect(cluster, node)
+
+
+def connect(cluster: DevCluster, node: DevNode) -> None:
+    """Make one node's namespace and its wire to the LAN."""
+    port = f"port-{node.name.removeprefix('node-')}"
+    _ip(f"netns add {node.netns}")
+    _ip(
+        f"link add {port} type veth peer name eth0 netns {node.netns}",
+        f"link set {port} master {BRIDGE} up",
+        netns=cluster.lan,
+    )
+    _ip(
+        "link set lo up",
+        f"address add {node.address}/24 dev eth0",
+        "link set eth0 up",
+        f"route add default via {cluster.host_address}",
+        netns=node.netns,
+    )
+
+
+def remove(cluster: DevCluster) -> None:
+    """Take everything away; what is not there is fine."""
+    subprocess.run(["ip", "link", "delete", cluster.host_link], capture_output=True, check=False)
+    for name in [cluster.lan, *(node.netns for node in cluster.all_nodes)]:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def is_laid(netns: str) -> bool:
+    """Whether the namespace exists."""
+    listing = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
+    return any(line.split()[0] == netns for line in listing.stdout.splitlines() if line)
+
+
+def _ip(*commands: str, netns: str | None = None) -> None:
+    where: Iterable[str] = ("-n", netns) if netns else ()
+    done = subprocess.run(
+        ["ip", *where, "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"ip could not wire the dev cluster: {done.stderr.strip()}")
