@@ -1,0 +1,156 @@
+"""The door of this room: images by name, ready to run.
+
+images = await Images.open(directory, plain_http={"127.0.0.1:5000"})
+image = images.find("web:1") or await images.pull("web:1")
+"""
+
+import asyncio
+import errno
+import platform
+from collections.abc import Collection, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from agent.images import archive, flights, prune, pull
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
+from orch.oci import reference
+from orch.oci.failure import ImageFailure, Reason
+from orch.oci.manifest import Platform
+from orch.oci.reference import Reference
+from orch.oci.registry import CredentialsOf, Registry
+
+Policy = Literal["Always", "IfNotPresent", "Never"]
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+
+class PullFailed(ImageFailure):
+    """`reason` is a word for programs, `message` a sentence for people."""
+
+
+class Images:
+    """All images of this node. One per directory."""
+
+    def __init__(self, library: Library, registry: Registry, limits: Limits) -> None:
+        self._library = library
+        self._registry = registry
+        self._limits = limits
+        self._puller = pull.Puller(library, registry, this_platform(), limits)
+        self._pulls: flights.Flights[Reference, Image] = flights.Flights()
+        self._settling = asyncio.Lock()
+        self._background: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        plain_http: Collection[str] = (),
+        credentials: CredentialsOf = lambda _: None,
+        limits: Limits | None = None,
+    ) -> Self:
+        """The images in `directory`; what a killed agent left half done is cleared away behind the scenes."""
+        library = await asyncio.to_thread(Library.open, directory)
+        images = cls(library, Registry(plain_http=plain_http, credentials=credentials), limits or Limits())
+        images._behind_the_scenes(asyncio.to_thread(library.empty_trash))
+        images._behind_the_scenes(images._settle())
+        return images
+
+    async def close(self) -> None:
+        await self._pulls.cancel_all()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._registry.close()
+        self._library.close()
+
+    def find(self, reference_text: str) -> Image | None:
+        """The image of that name or manifest digest, if it is here; from memory."""
+        if reference.is_digest(reference_text):
+            return self._library.image(reference_text, reference_text)
+        try:
+            return self._library.find(reference.parse(reference_text))
+        except ImageFailure:
+            return None
+
+    async def pull(
+        self,
+        reference_text: str,
+        *,
+        policy: Policy = "IfNotPresent",
+        on_progress: flights.Progress | None = None,
+    ) -> Image:
+        """The image, fetched as `policy` says. Progress counts bytes over the wire. Raises PullFailed."""
+        with _failing():
+            if policy != "Always" and (held := self.find(reference_text)):
+                return held
+            ref = reference.parse(reference_text)
+            if policy == "Never":
+                raise ImageFailure(
+                    Reason.NOT_PRESENT, f"image {ref.familiar} is not on this node, and pullPolicy is Never"
+                )
+            image = await self._pulls.join(
+                ref,
+                lambda report: self._puller.pull(ref, report),
+                on_progress or (lambda _done, _total: None),
+            )
+        self._behind_the_scenes(self._settle())
+        return image
+
+    async def import_tar(self, path: Path) -> Sequence[Image]:
+        """The images in an archive of `docker save` or an OCI layout. Raises PullFailed."""
+        with _failing():
+            found = await archive.import_tar(path, self._library, this_platform(), self._limits)
+        self._behind_the_scenes(self._settle())
+        return found
+
+    def list(self) -> Sequence[Image]:
+        """Every image under each of its names."""
+        return [
+            image
+            for stored in self._library.images
+            for name in self._library.references_of(stored.digest) or (stored.digest,)
+            if (image := self._library.image(stored.digest, name))
+        ]
+
+    async def remove(self, reference_text: str) -> None:
+        """Takes the name away, and with an image's last tag the image. It must not be running."""
+        if reference.is_digest(reference_text):
+            await asyncio.to_thread(self._library.remove, reference_text)
+            return
+        with _failing():
+            ref = reference.parse(reference_text)
+        if digest := await asyncio.to_thread(self._library.forget, ref):
+            await asyncio.to_thread(self._library.remove, digest)
+
+    async def prune(self, *, in_use: Collection[str], older_than: float) -> Sequence[str]:
+        """Removes images unused for `older_than` seconds; `in_use` are manifest digests. Answers what went."""
+        return await asyncio.to_thread(prune.prune, self._library, frozenset(in_use), older_than)
+
+    async def _settle(self) -> None:
+        async with self._settling:
+            await asyncio.to_thread(self._library.settle)
+
+    def _behind_the_scenes(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def this_platform() -> Platform:
+    machine = platform.machine()
+    return Platform("linux", _ARCHITECTURES.get(machine, machine))
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Whatever went wrong, the caller gets a reason and a sentence."""
+    try:
+        yield
+    except ImageFailure as failure:
+        raise PullFailed(failure.reason, failure.message) from failure
+    except OSError as problem:
+        if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+            message = "the disk is full: free some space, or remove images"
+            raise PullFailed(Reason.DISK_FULL, message) from problem
+        raise PullFailed(Reason.BAD_IMAGE, f"the image cannot be stored: {problem}") from problem

@@ -1,0 +1,333 @@
+"""Images on disk: each layer once, by the digest of its content.
+
+    layers/<id>/          the unpacked layer; <id> is 24 digits of its diff id, short because 127
+                          of them must fit into one mount's options
+    layers/<id>.json      its marker, written last: without it the layer does not exist
+    images/<digest>.json  manifest and configuration as the registry sent them
+    references.json       reference → image
+    incoming/  trash/     what is not there yet, what is there no more
+
+A layer is used at once and made durable in the background: its marker says in which boot it was
+written, and a layer never made durable is not believed by a later boot.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orch.oci import manifest
+from orch.oci.failure import ImageFailure
+from orch.oci.manifest import ImageConfig, Manifest
+from orch.oci.reference import Reference
+
+_ID_DIGITS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image ready to run."""
+
+    reference: str
+    digest: str
+    """Of its manifest."""
+    config: ImageConfig
+    layers: tuple[str, ...]
+    """Unpacked directories, lowest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image as the library keeps it."""
+
+    digest: str
+    manifest: Manifest
+    config: ImageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    diff_id: str
+    size: int
+    """Bytes of its archive, uncompressed."""
+
+
+class Library:
+    """The only writer of its directory, which a lock assures. Its methods wait for the disk: call them in a thread."""
+
+    def __init__(self, directory: Path, boot: str) -> None:
+        self._directory = directory
+        self._boot = boot
+        self._lock = -1
+        self._layers: dict[str, Layer] = {}
+        self._unsettled: set[str] = set()
+        self._images: dict[str, Stored] = {}
+        self._references: dict[str, str] = {}
+        self._held: Counter[str] = Counter()
+        self._changing = threading.RLock()
+
+    @classmethod
+    def open(cls, directory: Path, *, boot: str | None = None) -> "Library":
+        """The library in `directory`, freed of what a killed agent left half done."""
+        library = cls(directory, boot or Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        for name in ("layers", "images", "incoming", "trash"):
+            (directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)  # setuid files and devices of strangers lie below
+        library._take_lock()
+        library._throw_away_leftovers()
+        library._read()
+        return library
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # Looking: from memory
+
+    def find(self, ref: Reference) -> Image | None:
+        digest = self._references.get(_key(ref))
+        return self.image(digest, str(ref)) if digest else None
+
+    def image(self, digest: str, reference: str) -> Image | None:
+        """The image with this manifest digest, under the name `reference`."""
+        stored = self._images.get(digest)
+        if not stored:
+            return None
+        layers = tuple(str(self._layer_path(diff_id)) for diff_id in _stack(stored.config.diff_ids))
+        return Image(reference, digest, stored.config, layers)
+
+    def has_layer(self, diff_id: str) -> bool:
+        return diff_id in self._layers
+
+    @property
+    def images(self) -> tuple[Stored, ...]:
+        return tuple(self._images.values())
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(self._layers.values())
+
+    def references_of(self, digest: str) -> tuple[str, ...]:
+        return tuple(sorted(reference for reference, found in self._references.items() if found == digest))
+
+    def used_at(self, digest: str) -> float:
+        """When the image was last pulled or seen in use, in seconds since 1970."""
+        return self._record(digest).stat().st_mtime
+
+    # Adding
+
+    @contextlib.contextmanager
+    def holding(self, diff_ids: Collection[str]) -> Iterator[None]:
+        """Layers somebody is about to use are not removed, although no image names them yet."""
+        self._held.update(diff_ids)
+        try:
+            yield
+        finally:
+            self._held.subtract(diff_ids)
+            self._held += Counter()
+
+    def new_layer(self) -> Path:
+        """An empty directory to unpack into."""
+        path = Path(tempfile.mkdtemp(dir=self._directory / "incoming"))
+        path.chmod(0o755)
+        return path
+
+    def adopt(self, unpacked: Path, diff_id: str, size: int) -> None:
+        """The directory becomes the layer `diff_id`; its digest must have been verified."""
+        with self._changing:
+            if diff_id in self._layers:
+                self.discard(unpacked)
+                return
+            unpacked.rename(self._layer_path(diff_id))
+            self._mark(Layer(diff_id, size), settled=False)
+            self._layers[diff_id] = Layer(diff_id, size)
+            self._unsettled.add(diff_id)
+
+    def discard(self, path: Path) -> None:
+        """Takes a directory out of sight and removes it."""
+        gone = Path(tempfile.mkdtemp(dir=self._directory / "trash"))
+        with self._changing, contextlib.suppress(FileNotFoundError):
+            path.rename(gone / "gone")
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def add(self, manifest_body: bytes, config_body: bytes, references: Iterable[Reference]) -> str:
+        """Records an image whose layers are all here; answers its digest."""
+        digest = "sha256:" + hashlib.sha256(manifest_body).hexdigest()
+        stored = _stored(digest, manifest_body, config_body)
+        if missing := [d for d in stored.config.diff_ids if d not in self._layers]:
+            raise RuntimeError(f"image {digest} lacks the layers {missing}")
+        record = {"manifest": manifest_body.decode(), "config": config_body.decode()}
+        with self._changing:
+            _replace(self._record(digest), record)
+            self._images[digest] = stored
+            self.name(digest, references)
+        return digest
+
+    def name(self, digest: str, references: Iterable[Reference]) -> None:
+        """Lets the references stand for this image from now on."""
+        with self._changing:
+            named = self._references | {_key(ref): digest for ref in references}
+            if named != self._references:
+                self._references = named
+                _replace(self._directory / "references.json", named)
+
+    def settle(self) -> None:
+        """Makes new layers durable: one flush of the file system for all of them."""
+        fresh = set(self._unsettled)
+        if not fresh:
+            return
+        subprocess.run(["sync", "-f", str(self._directory)], check=True)
+        with self._changing:
+            for diff_id in fresh & self._unsettled:
+                self._mark(self._layers[diff_id], settled=True)
+                self._unsettled.discard(diff_id)
+
+    # Removing
+
+    def forget(self, ref: Reference) -> str | None:
+        """Takes the name away; answers the digest of an image that has no tag left."""
+        with self._changing:
+            digest = self._references.pop(_key(ref), None)
+            if digest:
+                _replace(self._directory / "references.json", self._references)
+            tagged = any("@" not in reference for reference in self.references_of(digest or ""))
+            return None if tagged else digest
+
+    def touch(self, digest: str) -> None:
+        os.utime(self._record(digest))
+
+    def remove(self, digest: str) -> None:
+        """Removes an image, and the layers that no other image uses. It must not be running."""
+        with self._changing:
+            if not self._images.pop(digest, None):
+                return
+            self._references = {ref: found for ref, found in self._references.items() if found != digest}
+            _replace(self._directory / "references.json", self._references)
+            self._record(digest).unlink(missing_ok=True)
+            self.remove_unused_layers()
+
+    def remove_unused_layers(self) -> None:
+        with self._changing:
+            used = {diff_id for stored in self._images.values() for diff_id in stored.config.diff_ids}
+            for diff_id in [d for d in self._layers if d not in used and d not in self._held]:
+                del self._layers[diff_id]
+                self._unsettled.discard(diff_id)
+                self._marker(diff_id).unlink(missing_ok=True)
+                self.discard(self._layer_path(diff_id))
+
+    def empty_trash(self) -> None:
+        for path in (self._directory / "trash").iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+
+    # On disk
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise RuntimeError(
+                f"{self._directory} is in use by another agent: give each agent its own --state"
+            ) from None
+
+    def _throw_away_leftovers(self) -> None:
+        """An unpacker orphaned a moment ago may still write into its directory: it may, out of sight."""
+        leftovers = list((self._directory / "incoming").iterdir())
+        for marker in (self._directory / "layers").glob("*.json"):
+            words = _read(marker)
+            if not words.get("settled") and words.get("boot") != self._boot:
+                marker.unlink()
+        for path in (self._directory / "layers").iterdir():
+            if path.is_dir() and not path.with_suffix(".json").exists():
+                leftovers.append(path)
+        for path in leftovers:
+            path.rename(Path(tempfile.mkdtemp(dir=self._directory / "trash")) / "gone")
+
+    def _read(self) -> None:
+        for marker in (self._directory / "layers").glob("*.json"):
+            words = _read(marker)
+            layer = Layer(str(words["diff_id"]), int(str(words["size"])))
+            if self._layer_path(layer.diff_id).is_dir():
+                self._layers[layer.diff_id] = layer
+                if not words["settled"]:
+                    self._unsettled.add(layer.diff_id)
+            else:
+                marker.unlink()
+        for record in (self._directory / "images").glob("*.json"):
+            self._read_image(record)
+        known = _read(self._directory / "references.json")
+        self._references = {ref: str(digest) for ref, digest in known.items() if digest in self._images}
+
+    def _read_image(self, record: Path) -> None:
+        """A record that is not whole, or whose layers are not all here, is no image: it will be pulled again."""
+        words = _read(record)
+        digest = f"sha256:{record.stem}"
+        with contextlib.suppress(ImageFailure):
+            stored = _stored(digest, str(words.get("manifest")).encode(), str(words.get("config")).encode())
+            if all(diff_id in self._layers for diff_id in stored.config.diff_ids):
+                self._images[digest] = stored
+                return
+        record.unlink()
+
+    def _mark(self, layer: Layer, *, settled: bool) -> None:
+        words = {"diff_id": layer.diff_id, "size": layer.size, "boot": self._boot, "settled": settled}
+        _replace(self._marker(layer.diff_id), words)
+
+    def _layer_path(self, diff_id: str) -> Path:
+        return self._directory / "layers" / diff_id.removeprefix("sha256:")[:_ID_DIGITS]
+
+    def _marker(self, diff_id: str) -> Path:
+        return self._layer_path(diff_id).with_suffix(".json")
+
+    def _record(self, digest: str) -> Path:
+        return self._directory / "images" / f"{digest.removeprefix('sha256:')}.json"
+
+
+def _stack(diff_ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Each layer once: overlayfs refuses a directory given twice, and the topmost hides the others anyway."""
+    return tuple(reversed(dict.fromkeys(reversed(diff_ids))))
+
+
+def _key(ref: Reference) -> str:
+    return str(ref.pinned(ref.digest) if ref.digest else ref)
+
+
+def _stored(digest: str, manifest_body: bytes, config_body: bytes) -> Stored:
+    parsed = manifest.parse(manifest_body)
+    assert isinstance(parsed, Manifest)
+    return Stored(digest, parsed, manifest.config(config_body))
+
+
+def _replace(path: Path, words: object) -> None:
+    """Whole or not at all, also after a power cut."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("w") as file:
+        json.dump(words, file)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _read(path: Path) -> dict[str, object]:
+    """The words in a file of ours; none if it is missing or damaged."""
+    try:
+        words = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return words if isinstance(words, dict) else {}

@@ -1,0 +1,148 @@
+"""From a reference to an image in the library: the flow on one screen."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from agent.images import flights, unpacking
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
+from orch.oci import manifest
+from orch.oci.failure import bad_image
+from orch.oci.manifest import Descriptor, Index, Manifest, Platform
+from orch.oci.reference import Reference
+from orch.oci.registry import Fetched, Registry
+
+LAYERS_AT_ONCE = max(2, min(4, os.cpu_count() or 2))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    descriptor: Descriptor
+    diff_id: str
+
+
+class Puller:
+    """Fetches images; what two pulls have in common is fetched once."""
+
+    def __init__(self, library: Library, registry: Registry, platform: Platform, limits: Limits) -> None:
+        self._library = library
+        self._registry = registry
+        self._platform = platform
+        self._limits = limits
+        self._layers: flights.Flights[str, None] = flights.Flights()
+        self._turn = asyncio.Semaphore(LAYERS_AT_ONCE)
+
+    async def pull(self, ref: Reference, on_progress: flights.Progress) -> Image:
+        """The image `ref` stands for in its registry now."""
+        if self._library.find(ref) and (
+            known := self._library.find(ref.pinned(await self._registry.resolve(ref)))
+        ):
+            await asyncio.to_thread(self._library.name, known.digest, [ref])
+            return replace(known, reference=str(ref))
+        named = await self._registry.manifest(ref)
+        chosen = await self._for_this_platform(ref, named)
+        parsed = _an_image(chosen, ref)
+        config_body = await self._registry.small_blob(ref, parsed.config)
+        layers = _layers(parsed, manifest.config(config_body), ref)
+        with self._library.holding([layer.diff_id for layer in layers]):
+            await self._fetch_missing(ref, layers, on_progress)
+            names = (ref, ref.pinned(named.digest), ref.pinned(chosen.digest))
+            digest = await asyncio.to_thread(self._library.add, chosen.body, config_body, names)
+        image = self._library.image(digest, str(ref))
+        assert image
+        return image
+
+    async def _for_this_platform(self, ref: Reference, named: Fetched) -> Fetched:
+        """At most two levels: an index of indexes is nobody's honest image."""
+        parsed = manifest.parse(named.body, named.media_type)
+        match parsed:
+            case Manifest():
+                return named
+            case Index():
+                return await self._registry.manifest(
+                    ref.pinned(manifest.choose(parsed, self._platform).digest)
+                )
+            case _:
+                assert_never(parsed)
+
+    async def _fetch_missing(
+        self, ref: Reference, layers: list[_Layer], on_progress: flights.Progress
+    ) -> None:
+        missing = {layer.diff_id: layer for layer in layers if not self._library.has_layer(layer.diff_id)}
+        total = sum(layer.descriptor.size for layer in missing.values())
+        done = dict.fromkeys(missing, 0)
+
+        def told(diff_id: str) -> flights.Progress:
+            def tell(received: int, _total: int) -> None:
+                done[diff_id] = received
+                on_progress(sum(done.values()), total)
+
+            return tell
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for diff_id, layer in missing.items():
+                    group.create_task(self._layers.join(diff_id, self._fetching(ref, layer), told(diff_id)))
+        except BaseExceptionGroup as several:
+            raise _first(several) from None
+
+    def _fetching(
+        self, ref: Reference, layer: _Layer
+    ) -> Callable[[flights.Progress], Coroutine[None, None, None]]:
+        async def fetch(on_progress: flights.Progress) -> None:
+            async with self._turn:
+                await self._fetch(ref, layer, on_progress)
+
+        return fetch
+
+    async def _fetch(self, ref: Reference, layer: _Layer, on_progress: flights.Progress) -> None:
+        received = 0
+
+        def count(more: int) -> None:
+            nonlocal received
+            received += more
+            on_progress(received, layer.descriptor.size)
+
+        root = await asyncio.to_thread(self._library.new_layer)
+        try:
+            size = await unpacking.from_chunks(
+                self._registry.blob(ref, layer.descriptor),
+                root,
+                size=layer.descriptor.size,
+                digest=layer.descriptor.digest,
+                diff_id=layer.diff_id,
+                limits=self._limits,
+                received=count,
+            )
+            await asyncio.to_thread(self._library.adopt, root, layer.diff_id, size)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(self._library.discard, root))
+            raise
+
+
+def _an_image(fetched: Fetched, ref: Reference) -> Manifest:
+    parsed = manifest.parse(fetched.body, fetched.media_type)
+    if isinstance(parsed, Manifest):
+        return parsed
+    raise bad_image(f"{ref.familiar} is an index that leads to another index, not to an image")
+
+
+def _layers(parsed: Manifest, config: manifest.ImageConfig, ref: Reference) -> list[_Layer]:
+    if len(parsed.layers) != len(config.diff_ids):
+        raise bad_image(
+            f"{ref.familiar} contradicts itself: its manifest has {len(parsed.layers)} layers, "
+            f"its configuration {len(config.diff_ids)}"
+        )
+    return [
+        _Layer(descriptor, diff_id)
+        for descriptor, diff_id in zip(parsed.layers, config.diff_ids, strict=True)
+    ]
+
+
+def _first(several: BaseExceptionGroup) -> BaseException:
+    """The others were cancelled because of it, or say the same."""
+    found = several.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found

@@ -1,0 +1,359 @@
+"""Speaks the OCI distribution protocol: tags, manifests and blobs, down and up.
+
+Plain HTTP is spoken only with the hosts named in `plain_http` ("127.0.0.1:5000", "registry.lan").
+aiohttp is imported at the first request: it is large, and most processes never make one.
+"""
+
+import asyncio
+import hashlib
+import importlib
+import json
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode, urljoin
+
+from orch.oci import auth, manifest
+from orch.oci.failure import ImageFailure, Reason, bad_image
+from orch.oci.manifest import Descriptor
+from orch.oci.reference import DOCKER_HUB, Reference
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 30.0
+"""A registry that sends nothing for this long is taken for dead."""
+
+ATTEMPTS = 4
+"""How often a broken download is taken up again where it stopped."""
+
+_CHUNK = 1 << 18
+_ACCEPT = ", ".join((*manifest.MANIFESTS, *manifest.INDEXES))
+
+CredentialsOf = Callable[[str], auth.Credentials | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A manifest or index as the registry sent it, its digest verified."""
+
+    media_type: str
+    digest: str
+    body: bytes
+
+
+class Registry:
+    """All registries, behind one connection pool. Close it."""
+
+    def __init__(
+        self, *, plain_http: Collection[str] = (), credentials: CredentialsOf = lambda _: None
+    ) -> None:
+        self._plain_http = frozenset(plain_http)
+        self._credentials = credentials
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+        self._answers: dict[tuple[str, str, str], str] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    # Down
+
+    async def resolve(self, ref: Reference) -> str:
+        """The digest a tag stands for now; costs no download where the registry answers HEAD."""
+        if ref.digest:
+            return ref.digest
+        async with self._ask("HEAD", ref, f"manifests/{ref.wanted}", headers={"Accept": _ACCEPT}) as answer:
+            digest = answer.headers.get("Docker-Content-Digest", "")
+            if answer.status == 200 and digest:
+                return digest
+        return (await self.manifest(ref)).digest
+
+    async def manifest(self, ref: Reference) -> Fetched:
+        """The manifest or index of `ref`, at most 4 MiB, its digest verified."""
+        async with self._ask("GET", ref, f"manifests/{ref.wanted}", headers={"Accept": _ACCEPT}) as answer:
+            if answer.status == 404:
+                raise await self._not_found(ref)
+            await self._expect(answer, ref, 200)
+            body = await _read(answer, manifest.LARGEST_MANIFEST, f"the manifest of {ref.familiar}")
+            media_type = answer.headers.get("Content-Type", "")
+        digest = _sha256(body)
+        if ref.digest and digest != ref.digest:
+            raise _mismatch(f"the manifest of {ref.familiar}", ref.digest, digest)
+        return Fetched(media_type, digest, body)
+
+    async def small_blob(self, ref: Reference, wanted: Descriptor) -> bytes:
+        """A blob that is JSON, such as a configuration: at most 4 MiB, verified."""
+        if wanted.size > manifest.LARGEST_MANIFEST:
+            raise bad_image(f"the configuration of {ref.familiar} is {wanted.size} bytes; 4 MiB is the limit")
+        body = b"".join([chunk async for chunk in self.blob(ref, wanted)])
+        if _sha256(body) != wanted.digest:
+            raise _mismatch(f"a blob of {ref.familiar}", wanted.digest, _sha256(body))
+        return body
+
+    async def blob(self, ref: Reference, wanted: Descriptor) -> AsyncIterator[bytes]:
+        """The bytes of a blob, `wanted.size` of them; resumed after a broken connection.
+
+        The digest is for the reader to verify: only it sees all bytes in order.
+        """
+        received = 0
+        for attempt in range(1, ATTEMPTS + 1):
+            before = received
+            try:
+                async for chunk in self._blob_from(ref, wanted, received):
+                    received += len(chunk)
+                    if received > wanted.size:
+                        raise _too_long(ref, wanted)
+                    yield chunk
+            except ImageFailure as failure:
+                broken_midway = failure.reason is Reason.REGISTRY_UNREACHABLE and received > before
+                if not broken_midway or attempt == ATTEMPTS:
+                    raise
+            if received == wanted.size:
+                return
+        raise ImageFailure(
+            Reason.REGISTRY_UNREACHABLE,
+            f"registry {ref.registry} sent {received} of {wanted.size} bytes of {wanted.digest} and stopped",
+        )
+
+    async def _blob_from(self, ref: Reference, wanted: Descriptor, start: int) -> AsyncIterator[bytes]:
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        async with self._ask("GET", ref, f"blobs/{wanted.digest}", headers=headers) as answer:
+            if answer.status == 404:
+                raise bad_image(
+                    f"registry {ref.registry} has {ref.familiar} but not its part {wanted.digest}"
+                )
+            skip = start if answer.status == 200 else 0
+            await self._expect(answer, ref, 200, 206)
+            async for chunk in answer.content.iter_chunked(_CHUNK):
+                if skip < len(chunk):
+                    yield chunk[skip:] if skip else chunk
+                skip = max(0, skip - len(chunk))
+
+    async def tags(self, ref: Reference) -> tuple[str, ...]:
+        """The tags of the repository; empty if there is no such repository."""
+        async with self._ask("GET", ref, "tags/list") as answer:
+            if answer.status != 200:
+                return ()
+            body = await _read(answer, manifest.LARGEST_MANIFEST, f"the tags of {ref.name}")
+        listed = json.loads(body).get("tags") or ()
+        return tuple(str(tag) for tag in listed)
+
+    # Up
+
+    async def has_blob(self, ref: Reference, digest: str) -> bool:
+        async with self._ask("HEAD", ref, f"blobs/{digest}", pushing=True) as answer:
+            return answer.status == 200
+
+    async def upload(self, ref: Reference, wanted: Descriptor, content: bytes | AsyncIterable[bytes]) -> None:
+        """Puts a blob into the repository, unless it is there."""
+        if await self.has_blob(ref, wanted.digest):
+            return
+        async with self._ask("POST", ref, "blobs/uploads/", pushing=True) as answer:
+            await self._expect(answer, ref, 202)
+            place = urljoin(str(answer.url), answer.headers["Location"])
+        place += ("&" if "?" in place else "?") + urlencode({"digest": wanted.digest})
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(wanted.size)}
+        async with self._ask("PUT", ref, place, pushing=True, headers=headers, data=content) as answer:
+            await self._expect(answer, ref, 201)
+
+    async def put_manifest(self, ref: Reference, media_type: str, body: bytes) -> str:
+        """Gives `body` the name `ref`; answers its digest."""
+        headers = {"Content-Type": media_type}
+        name = ref.tag or _sha256(body)
+        async with self._ask(
+            "PUT", ref, f"manifests/{name}", pushing=True, headers=headers, data=body
+        ) as answer:
+            await self._expect(answer, ref, 201)
+        return _sha256(body)
+
+    # One request
+
+    @asynccontextmanager
+    async def _ask(
+        self,
+        method: str,
+        ref: Reference,
+        what: str,
+        *,
+        pushing: bool = False,
+        headers: dict[str, str] | None = None,
+        data: Any = None,
+    ) -> AsyncIterator["aiohttp.ClientResponse"]:
+        """One request; a challenge is answered once."""
+        session = await self._opened()
+        url = what if "://" in what else f"{self._base(ref.registry)}/v2/{ref.repository}/{what}"
+        key = (ref.registry, ref.repository, "pull,push" if pushing else "pull")
+        sent = dict(headers or {})
+        if key in self._answers:
+            sent["Authorization"] = self._answers[key]
+        with self._reaching(ref.registry):
+            answer = await session.request(method, url, headers=sent, data=data)
+            if answer.status == 401:
+                header = answer.headers.get("WWW-Authenticate", "")
+                answer.release()
+                self._answers[key] = sent["Authorization"] = await self._answer_to(header, ref, key[2])
+                answer = await session.request(method, url, headers=sent, data=data)
+            async with answer:
+                if answer.status in {401, 403}:
+                    self._answers.pop(key, None)
+                    raise self._unauthorized(ref)
+                yield answer
+
+    async def _answer_to(self, header: str, ref: Reference, actions: str) -> str:
+        credentials = self._credentials(ref.registry)
+        match auth.challenge(header):
+            case auth.Basic() if credentials:
+                return credentials.basic()
+            case auth.Bearer() as bearer:
+                return "Bearer " + await self._token(bearer, credentials, ref, actions)
+            case _:
+                raise self._unauthorized(ref)
+
+    async def _token(
+        self, bearer: auth.Bearer, credentials: auth.Credentials | None, ref: Reference, actions: str
+    ) -> str:
+        session = await self._opened()
+        headers = {"Authorization": credentials.basic()} if credentials else {}
+        url = bearer.url(f"repository:{ref.repository}:{actions}")
+        with self._reaching(bearer.realm.partition("://")[2].partition("/")[0]):
+            async with session.get(url, headers=headers) as answer:
+                if answer.status != 200:
+                    raise self._unauthorized(ref)
+                said = json.loads(await _read(answer, 1 << 20, "the registry's token"))
+        token = said.get("token") or said.get("access_token")
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            raise bad_image(f"registry {ref.registry} answered without a token")
+        return token
+
+    async def _opened(self) -> "aiohttp.ClientSession":
+        async with self._opening:
+            if self._session is None:
+                # 0.2 s of import belong into a thread: the caller's loop has heartbeats to send.
+                aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+                limits = aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+                )
+                self._session = aiohttp.ClientSession(
+                    timeout=limits, auto_decompress=False, read_bufsize=_CHUNK, headers={"User-Agent": "orch"}
+                )
+            return self._session
+
+    def _base(self, registry: str) -> str:
+        host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
+        return f"{'http' if registry in self._plain_http else 'https'}://{host}"
+
+    # What went wrong
+
+    def _reaching(self, registry: str) -> "_Reaching":
+        return _Reaching(registry, plain=registry in self._plain_http)
+
+    async def _not_found(self, ref: Reference) -> ImageFailure:
+        try:
+            tags = await self.tags(ref)
+        except ImageFailure:
+            tags = ()
+        known = ", ".join(sorted(tags)[:10]) + (", …" if len(tags) > 10 else "")
+        hint = f"tags: {known}" if tags else "there is no such repository"
+        return ImageFailure(
+            Reason.IMAGE_NOT_FOUND, f"image {ref.familiar} not found in registry {ref.registry} ({hint})"
+        )
+
+    def _unauthorized(self, ref: Reference) -> ImageFailure:
+        known = self._credentials(ref.registry) is not None
+        hint = "check its user and password" if known else "it wants credentials, or there is no such image"
+        return ImageFailure(
+            Reason.UNAUTHORIZED, f"registry {ref.registry} refuses access to {ref.familiar}: {hint}"
+        )
+
+    async def _expect(self, answer: "aiohttp.ClientResponse", ref: Reference, *wanted: int) -> None:
+        if answer.status in wanted:
+            return
+        text = (await answer.content.read(300)).decode(errors="replace").strip()
+        busy = answer.status == 429 or answer.status >= 500
+        raise ImageFailure(
+            Reason.REGISTRY_UNREACHABLE if busy else Reason.BAD_IMAGE,
+            f"registry {ref.registry} answered {answer.status} for {ref.familiar}: {text or answer.reason}",
+        )
+
+
+class _Reaching:
+    """Turns what the network throws into a sentence."""
+
+    def __init__(self, registry: str, *, plain: bool) -> None:
+        self._registry = registry
+        self._plain = plain
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import aiohttp
+
+        if not isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
+            return
+        raise ImageFailure(
+            Reason.REGISTRY_UNREACHABLE, f"registry {self._registry} {self._sentence(error)}"
+        ) from error
+
+    def _sentence(self, error: BaseException) -> str:
+        import aiohttp
+
+        match error:
+            case aiohttp.ClientConnectorCertificateError():
+                return "shows a certificate that is not trusted here: add its CA to this machine"
+            case aiohttp.ClientSSLError() | ssl.SSLError():
+                return "does not speak TLS: if it is meant to speak plain HTTP, allow it by name"
+            case aiohttp.ClientConnectorDNSError():
+                return "is unknown to the name service: is the name right?"
+            case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
+                return "does not answer (connection refused): is it running?"
+            case TimeoutError():
+                return "does not answer (no word in time): is it running, and is a firewall between?"
+            case aiohttp.ClientConnectorError():
+                return f"does not answer ({(error.os_error.strerror or str(error.os_error)).lower()}): is it running?"
+            case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
+                return "broke the connection off"
+            case _:
+                return f"cannot be talked to: {error}"
+
+
+async def _read(answer: "aiohttp.ClientResponse", most: int, what: str) -> bytes:
+    parts, size = [], 0
+    async for chunk in answer.content.iter_chunked(_CHUNK):
+        size += len(chunk)
+        if size > most:
+            raise bad_image(f"{what} is larger than {most >> 20} MiB")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _sha256(body: bytes) -> str:
+    return "sha256:" + hashlib.sha256(body).hexdigest()
+
+
+def _mismatch(what: str, wanted: str, found: str) -> ImageFailure:
+    return ImageFailure(Reason.DIGEST_MISMATCH, f"{what} has digest {found}, but {wanted} was asked for")
+
+
+def _too_long(ref: Reference, wanted: Descriptor) -> ImageFailure:
+    return ImageFailure(
+        Reason.DIGEST_MISMATCH,
+        f"{wanted.digest} of {ref.familiar} is longer than the {wanted.size} bytes promised",
+    )
