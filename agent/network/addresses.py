@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
 
+from agent.network.attachment import NetworkError
 
-class NoAddressLeftError(Exception):
+
+class NoAddressLeftError(NetworkError):
     """Every address of a subnet is in use."""
 
 

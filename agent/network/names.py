@@ -127,7 +127,7 @@ class Names:
                 )
         finally:
             os.close(writer)
-        with open(reader, "rb") as source:  # noqa: ASYNC230  a pipe, read on a thread
+        with os.fdopen(reader, "rb") as source:
             return (await asyncio.to_thread(source.readline)).decode().strip()
 
     def _command(self, ready: int) -> list[str]:

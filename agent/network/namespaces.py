@@ -30,7 +30,7 @@ class Bridge:
 
 
 class Workshop:
-    """Where slots are made. `folder` gets a mount of its own, so that nothing of ours spreads to other mounts."""
+    """Where slots are made. `folder` gets a mount of its own, so that ours do not spread to other places."""
 
     def __init__(self, folder: Path, subnets: Sequence[Subnet]) -> None:
         """Called on the thread that will do all the rest, in the node's network namespace."""
@@ -166,7 +166,7 @@ def unmount(path: Path) -> None:
 def is_mounted(path: Path) -> bool:
     """Whether something is mounted exactly there."""
     wanted = str(path.resolve())
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as mounts:
         return any(line.split(" ", 5)[4] == wanted for line in mounts)
 
 

@@ -104,7 +104,7 @@ class Socket:
         self._socket.close()
 
     def ask(self, messages: Sequence[Message]) -> None:
-        """All in as few sends as fit; later ones are tried though an earlier one failed; raises the first failure."""
+        """All of them, in few sends; one that fails stops none behind it; raises the first failure."""
         failures: list[KernelRefusedError] = []
         for batch in _batches(messages):
             first = self._sequence + 1
@@ -173,7 +173,7 @@ class Socket:
 
 
 def bridge(name: str, *, mac: str, mtu: int) -> Message:
-    """A bridge, up; its address is fixed, for otherwise it changes with its ports and neighbours are misled."""
+    """A bridge, up. Its address is fixed: else it changes with its ports, and neighbours are misled."""
     body = _link_body(name=name, up=True)
     info = {"attrs": [("IFLA_INFO_KIND", "bridge")]}
     body["attrs"] += [("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", info)]
@@ -181,7 +181,7 @@ def bridge(name: str, *, mac: str, mtu: int) -> Message:
 
 
 def veth(name: str, *, bridge_index: int, mtu: int, mac: str, namespace: int, inside: str) -> Message:
-    """A pair: the outer end is a port of the bridge and up, the inner end lies in the namespace of that descriptor."""
+    """A pair: the outer end up and a port of the bridge, the inner end in that descriptor's namespace."""
     peer = [("IFLA_IFNAME", inside), ("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)]
     info = {
         "attrs": [

@@ -6,18 +6,18 @@ opens it again: what belongs to a recorded task is kept, what does not is remove
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from agent.network import namespaces, names, netlink, ports, rules, topology
-from agent.network.addresses import Addresses, NoAddressLeftError, Subnet
+from agent.network import names, ports, rules, topology
+from agent.network.addresses import Addresses, Subnet
 from agent.network.attachment import Attached, NetworkError, Peer, Published
 from agent.network.firewall import Firewall
 from agent.network.pool import Pool
 from agent.network.records import Record, Records
-from agent.network.topology import AddRoute, RemoveRoute, RemoveSlot, Slot
+from agent.network.topology import AddRoute, Operation, RemoveRoute, RemoveSlot, Slot
+from agent.network.workbench import Workbench
 
 DEFAULT_POOL_SIZE = 16
 HOST_RESOLVERS = Path("/etc/resolv.conf")
@@ -32,8 +32,7 @@ class Network:
         subnets: Sequence[Subnet],
         node_address: str,
         records: Records,
-        thread: ThreadPoolExecutor,
-        workshop: namespaces.Workshop,
+        workbench: Workbench,
         pool: Pool,
         addresses: Addresses,
         firewall: Firewall,
@@ -44,8 +43,8 @@ class Network:
         self._subnets = subnets
         self._node_address = node_address
         self._records = records
-        self._thread = thread
-        self._workshop = workshop
+        self._workbench = workbench
+        self._workshop = workbench.workshop
         self._pool = pool
         self._addresses = addresses
         self._firewall = firewall
@@ -69,18 +68,15 @@ class Network:
     ) -> Self:
         """In the node's network namespace. Adopts what is there and removes what is half made."""
         parsed = [Subnet.parse(text) for text in subnets]
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orch-netns")
-        loop = asyncio.get_running_loop()
-        workshop = await loop.run_in_executor(thread, namespaces.Workshop, run_dir / "netns", parsed)
+        workbench = await Workbench.open(run_dir / "netns", parsed)
         addresses = Addresses(parsed)
         network = cls(
             run_dir,
             parsed,
             node_address,
             Records(state_dir / "network"),
-            thread,
-            workshop,
-            Pool(pool_size, addresses, workshop, thread),
+            workbench,
+            Pool(pool_size, addresses, workbench),
             addresses,
             Firewall(
                 topology.BRIDGE, cluster_range, [str(each.network) for each in parsed if each.family == 4]
@@ -101,7 +97,7 @@ class Network:
             if record is None:
                 record = await self._give(task)
             elif task in self._broken:
-                await self._translated(self._pool.remake(Slot(record.addresses)))
+                await self._pool.remake(Slot(record.addresses))
                 self._broken.discard(task)
             return self._attached(record)
 
@@ -150,11 +146,11 @@ class Network:
         """Routes to the subnets of the other nodes, and to no others."""
         wanted = topology.routes_to(peers, self._node_address)
         async with self._routing:
-            seen = await self._in_workshop(self._workshop.seen)
+            seen = await self._workbench.do(self._workshop.seen)
             changes = list(topology.route_changes(wanted, seen.routes))
             add = [change.route for change in changes if isinstance(change, AddRoute)]
             remove = [change.route for change in changes if isinstance(change, RemoveRoute)]
-            await self._translated(self._in_workshop(self._workshop.route, add, remove))
+            await self._workbench.do(self._workshop.route, add, remove)
 
     async def set_names(self, records: Mapping[str, Sequence[str]]) -> None:
         """Full names, such as web.default.orch, and their addresses; replaces all earlier ones."""
@@ -168,20 +164,18 @@ class Network:
         """Leaves tasks, rules, routes and orch-dns in place."""
         await self._pool.close()
         self._resolver.close()
-        await self._in_workshop(self._workshop.close)
-        self._thread.shutdown()
+        await self._workbench.close()
 
     async def cleanup(self) -> None:
         """Removes all that was ever made, and ends orch-dns."""
         await self._pool.close()
         await self._resolver.end()
         await self._firewall.remove()
-        seen = await self._in_workshop(self._workshop.seen)
-        await self._in_workshop(self._workshop.remove, _names(topology.leftovers((), seen)))
-        await self._in_workshop(self._workshop.route, (), sorted(seen.routes))
-        await self._in_workshop(self._workshop.tear_down)
-        await self._in_workshop(self._workshop.close)
-        self._thread.shutdown()
+        seen = await self._workbench.do(self._workshop.seen)
+        await self._workbench.do(self._workshop.remove, _names(topology.leftovers((), seen)))
+        await self._workbench.do(self._workshop.route, (), sorted(seen.routes))
+        await self._workbench.do(self._workshop.tear_down)
+        await self._workbench.close()
         self._records.remove()
         self._given.clear()
 
@@ -192,7 +186,7 @@ class Network:
         self._pool.fill()
 
     async def _adopt_slots(self) -> None:
-        await self._translated(self._in_workshop(self._workshop.prepare, self._node_address))
+        await self._workbench.do(self._workshop.prepare, self._node_address)
         for record in self._records.read():
             if len(record.addresses) == len(self._subnets) and all(map(self._is_ours, record.addresses)):
                 self._given[record.task] = record
@@ -201,13 +195,13 @@ class Network:
             else:
                 self._records.forget(record.task)
         await self._firewall.commit()
-        seen = await self._in_workshop(self._workshop.seen)
+        seen = await self._workbench.do(self._workshop.seen)
         slots = {record.task: Slot(record.addresses) for record in self._given.values()}
         self._broken = {task for task, slot in slots.items() if not seen.whole(slot)}
-        await self._in_workshop(self._workshop.remove, _names(topology.leftovers(slots.values(), seen)))
+        await self._workbench.do(self._workshop.remove, _names(topology.leftovers(slots.values(), seen)))
 
     async def _give(self, task: str) -> Record:
-        slot = await self._translated(self._pool.take())
+        slot = await self._pool.take()
         record = Record(task, slot.addresses)
         try:
             self._keep(record)
@@ -251,16 +245,6 @@ class Network:
     def _is_ours(self, address: str) -> bool:
         return any(subnet.holds(address) for subnet in self._subnets)
 
-    async def _in_workshop(self, work, *arguments):  # type: ignore[no-untyped-def]
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    @staticmethod
-    async def _translated(work):  # type: ignore[no-untyped-def]
-        try:
-            return await work
-        except (NoAddressLeftError, netlink.KernelRefusedError) as error:
-            raise NetworkError(str(error)) from error
-
 
 def _doors(record: Record) -> dict[rules.Door, rules.Target]:
     """Where the ports of a task lead; the packet rules know IPv4 so far."""
@@ -271,5 +255,5 @@ def _doors(record: Record) -> dict[rules.Door, rules.Target]:
     }
 
 
-def _names(operations: object) -> list[str]:
-    return [each.name for each in operations if isinstance(each, RemoveSlot)]  # type: ignore[attr-defined]
+def _names(operations: Iterable[Operation]) -> list[str]:
+    return [each.name for each in operations if isinstance(each, RemoveSlot)]

@@ -6,12 +6,12 @@ Refilled in the background once things are quiet, or at once when somebody waits
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 
 from agent.network.addresses import Addresses
-from agent.network.namespaces import Workshop
+from agent.network.attachment import NetworkError
 from agent.network.topology import Slot
+from agent.network.workbench import Workbench
 
 _log = logging.getLogger(__name__)
 
@@ -23,14 +23,14 @@ REMOVE_AFTER_SECONDS = 0.02
 
 
 class Pool:
-    """Takes slots from the workshop's thread, and gives them back to it."""
+    """Has slots made on the workbench, and removed there."""
 
-    def __init__(self, size: int, addresses: Addresses, workshop: Workshop, thread: Executor) -> None:
-        """`thread` is the one that the workshop was made on."""
+    def __init__(self, size: int, addresses: Addresses, workbench: Workbench) -> None:
+        """Empty until `fill`."""
         self._size = size
         self._addresses = addresses
-        self._workshop = workshop
-        self._thread = thread
+        self._workbench = workbench
+        self._workshop = workbench.workshop
         self._ready: deque[Slot] = deque()
         self._waiting: deque[asyncio.Future[Slot]] = deque()
         self._given_back: list[Slot] = []
@@ -49,7 +49,7 @@ class Pool:
             self._making = asyncio.create_task(self._keep_full())
 
     async def take(self) -> Slot:
-        """At once while there is a slot ready; raises NoAddressLeftError or the kernel's refusal otherwise."""
+        """At once while there is a slot ready. Raises NetworkError."""
         if self._ready:
             self.fill()
             return self._ready.popleft()
@@ -65,8 +65,8 @@ class Pool:
 
     async def remake(self, slot: Slot) -> None:
         """The same addresses again, for a task whose namespace is gone."""
-        await self._in_workshop(self._workshop.remove, [slot.name])
-        await self._in_workshop(self._workshop.make, [slot], _nobody)
+        await self._workbench.do(self._workshop.remove, [slot.name])
+        await self._workbench.do(self._workshop.make, [slot], _nobody)
 
     def give_back(self, slot: Slot) -> None:
         """Removed in the background; its addresses are free when nothing of it is left."""
@@ -116,7 +116,7 @@ class Pool:
             loop.call_soon_threadsafe(self._deliver, slot)
 
         try:
-            await self._in_workshop(self._workshop.make, slots, tell)
+            await self._workbench.do(self._workshop.make, slots, tell)
         except Exception:
             for slot in set(slots) - made:
                 self._addresses.give_back(slot.addresses)
@@ -157,15 +157,12 @@ class Pool:
     async def _remove_batch(self, slots: Sequence[Slot]) -> None:
         """A refusal keeps the addresses out of use; what is left is swept when the agent starts next."""
         try:
-            await self._in_workshop(self._workshop.remove, [slot.name for slot in slots])
-        except OSError as refusal:
+            await self._workbench.do(self._workshop.remove, [slot.name for slot in slots])
+        except NetworkError as refusal:
             _log.warning("%d network slots are not wholly removed: %s", len(slots), refusal)
             return
         for slot in slots:
             self._addresses.give_back(slot.addresses)
-
-    async def _in_workshop(self, work: Callable[..., None], *arguments: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
 def _nobody(slot: Slot) -> None:

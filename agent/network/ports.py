@@ -27,7 +27,7 @@ def _sentence(door: Door, error: OSError) -> str:
     name = f"port {door.host_ip or '*'}:{door.port}/{door.protocol}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{name} of this node is in use by another process: stop that process or choose another host port"
+            return f"{name} of this node is in use by another process: stop it or choose another host port"
         case errno.EADDRNOTAVAIL:
             return f"{name} cannot be published: {door.host_ip} is not an address of this node"
         case _:

@@ -3,6 +3,7 @@
 Writes a line to READY_FD once it listens, or what is in the way. Of two on one folder the second leaves.
 """
 
+import contextlib
 import fcntl
 import os
 import sys
@@ -28,10 +29,8 @@ def main(folder: str, resolv_conf: str, ready: str, *addresses: str) -> int:
 
 
 def _tell(ready: int, line: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.write(ready, line.encode() + b"\n")
-    except OSError:
-        pass
     os.close(ready)
 
 

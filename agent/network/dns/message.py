@@ -105,7 +105,7 @@ def failure(query: Query, code: int) -> bytes:
 
 
 def malformed(data: bytes) -> bytes:
-    """The answer to what could not be read; b"" where not even an id can be read or where it is a response."""
+    """The answer to what could not be read; b"" where it has no id to answer to, or is itself a response."""
     if len(data) < _HEADER.size or data[2] & 0x80:
         return b""
     return _HEADER.pack(struct.unpack_from("!H", data)[0], _RESPONSE | FORMERR, 0, 0, 0, 0)

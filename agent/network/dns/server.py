@@ -105,10 +105,10 @@ class Server:
         self._selector.register(source, selectors.EVENT_READ, callback)
 
 
-def _send(datagrams: socket.socket, reply: bytes, asker: object) -> None:
+def _send(datagrams: socket.socket, reply: bytes, asker: tuple[str, int]) -> None:
     if reply:
         try:
-            datagrams.sendto(reply, asker)  # type: ignore[arg-type]  whatever recvfrom gave
+            datagrams.sendto(reply, asker)
         except OSError:
             return
 

@@ -1,4 +1,4 @@
-"""Answers over TCP, one thread a connection: few ask this way, mostly for what did not fit into a datagram."""
+"""Answers over TCP, one thread a connection: few ask this way, mostly for what did not fit a datagram."""
 
 import socket
 import struct

@@ -1,6 +1,5 @@
 """Whom to ask for names that are not the cluster's: the node's own resolvers."""
 
-import os
 import socket
 from collections.abc import Collection
 from pathlib import Path
@@ -22,7 +21,7 @@ class Resolvers:
     def servers(self) -> tuple[tuple[str, int], ...]:
         """In the order of the file; at most three, as libc does."""
         try:
-            stat = os.stat(self._path)
+            stat = self._path.stat()
         except OSError:
             return ()
         if (stat.st_mtime_ns, stat.st_ino) != self._seen:

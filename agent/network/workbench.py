@@ -1,0 +1,42 @@
+"""The one thread on which the workshop works, as the event loop sees it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, TypeVar, TypeVarTuple
+
+from agent.network.addresses import Subnet
+from agent.network.attachment import NetworkError
+from agent.network.namespaces import Workshop
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+class Workbench:
+    """Work is done in the order in which it was asked for. Made by `open`."""
+
+    def __init__(self, thread: ThreadPoolExecutor, workshop: Workshop) -> None:
+        """`thread` is the single one that made the workshop."""
+        self._thread = thread
+        self.workshop = workshop
+
+    @classmethod
+    async def open(cls, folder: Path, subnets: Sequence[Subnet]) -> Self:
+        """In the calling thread's network namespace, which new threads inherit."""
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orch-netns")
+        workshop = await asyncio.get_running_loop().run_in_executor(thread, Workshop, folder, subnets)
+        return cls(thread, workshop)
+
+    async def do(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """The kernel's refusal becomes a NetworkError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        except OSError as error:
+            raise NetworkError(str(error)) from error
+
+    async def close(self) -> None:
+        """After the work that was asked for; everything made stays."""
+        await self.do(self.workshop.close)
+        self._thread.shutdown()
