@@ -192,6 +192,14 @@ def target(url: str) -> tuple[str, bool]:
             raise ValueError(f"etcd endpoint {url!r}: begin with https://, http:// or unix:")
 
 
+def open_blocking(url: str, connection: Connection) -> grpc.Channel:
+    """A channel for synchronous calls, to the same place in the same way."""
+    address, is_secure = target(url)
+    if is_secure:
+        return grpc.secure_channel(address, credentials(connection), options=_OPTIONS)
+    return grpc.insecure_channel(address, options=_OPTIONS)
+
+
 def credentials(connection: Connection) -> grpc.ChannelCredentials:
     """The TLS files as they are on disk now. Raises OSError."""
     return grpc.ssl_channel_credentials(

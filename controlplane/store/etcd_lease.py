@@ -9,6 +9,9 @@ from orch.etcd import rpc_pb2
 
 from controlplane.store import etcd_channel, etcd_errors, port
 
+KEEPALIVE_TIMEOUT_SECONDS = 1.0
+"""Short, so that another member can be asked before the lease has run out."""
+
 
 async def grant(channels: etcd_channel.Channels, ttl_seconds: float) -> port.Grant:
     """As `port.Store.grant`; etcd counts in whole seconds. A grant whose answer is lost expires by itself."""
@@ -49,7 +52,7 @@ async def _keepalive_once(
     channels: etcd_channel.Channels, endpoint: etcd_channel.Endpoint, lease: int
 ) -> rpc_pb2.LeaseKeepAliveResponse | None:
     call = endpoint.lease.LeaseKeepAlive(
-        timeout=etcd_channel.CALL_TIMEOUT_SECONDS, metadata=await channels.metadata(endpoint)
+        timeout=KEEPALIVE_TIMEOUT_SECONDS, metadata=await channels.metadata(endpoint)
     )
     try:
         await call.write(rpc_pb2.LeaseKeepAliveRequest(ID=lease))
