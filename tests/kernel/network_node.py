@@ -1,0 +1,62 @@
+"""A node for tests: opens a Network in a given network namespace and obeys calls that arrive as JSON lines.
+
+A process of its own, so that a test can kill it anywhere, and so that the test itself enters no namespace.
+"""
+
+import asyncio
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+from agent.linux import constants, syscalls
+from agent.network import attachment
+from agent.network.network import Network
+
+VALUES = {"publish": attachment.Published, "set_peers": attachment.Peer}
+
+
+async def obey(network: Network, call: str, arguments: list) -> object:
+    if call == "attached":
+        return {task: dataclasses.asdict(each) for task, each in network.attached().items()}
+    if call == "attach_many":
+        return [dataclasses.asdict(each) for each in await asyncio.gather(*map(network.attach, arguments[0]))]
+    if call == "detach_many":
+        await asyncio.gather(*map(network.detach, arguments[0]))
+        return None
+    if call in VALUES:
+        arguments[-1] = [VALUES[call](**each) for each in arguments[-1]]
+    result = await getattr(network, call)(*arguments)
+    return dataclasses.asdict(result) if result is not None else None
+
+
+def say(reply: dict) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
+    sys.stdout.flush()
+
+
+async def main(settings: dict) -> None:
+    settings |= {name: Path(settings[name]) for name in ("run_dir", "state_dir", "resolv_conf")}
+    try:
+        network = await Network.open(**settings)
+    except attachment.NetworkError as error:
+        say({"error": str(error)})
+        return
+    say({"result": "open"})
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        call, *arguments = json.loads(line)
+        try:
+            say({"result": await obey(network, call, arguments)})
+        except attachment.NetworkError as error:
+            say({"error": str(error)})
+        if call in {"close", "cleanup"}:
+            return
+
+
+if __name__ == "__main__":
+    namespace = os.open(sys.argv[1], os.O_RDONLY)
+    syscalls.setns(namespace, constants.CLONE_NEWNET)
+    os.close(namespace)
+    asyncio.run(main(json.loads(sys.argv[2])))
