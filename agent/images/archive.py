@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from agent.images import tar, unpacking
-from agent.images.library import Image, Library
-from agent.images.limits import Limits
 from orch.oci import manifest, reference
 from orch.oci.failure import ImageFailure, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import Reference
+
+from agent.images import tar, unpacking
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
 
 _MOST_MEMBERS = 100_000
 _MOST_IMAGES = 1000
@@ -59,10 +60,7 @@ async def import_tar(path: Path, library: Library, platform: Platform, limits: L
             for layer in plan.layers:
                 if not library.has_layer(layer.diff_id):
                     await _unpack(path, layer, library, limits)
-            digest = await asyncio.to_thread(library.add, plan.manifest, plan.config, plan.references)
-        name = str(plan.references[0]) if plan.references else digest
-        if image := library.image(digest, name):
-            images.append(image)
+            images.append(await asyncio.to_thread(library.add, plan.manifest, plan.config, plan.references))
     return images
 
 

@@ -62,13 +62,17 @@ class Flights(Generic[Key, Result]):
         self, key: Key, start: Callable[[Progress], Coroutine[None, None, Result]]
     ) -> _Flight[Result]:
         async def fly() -> Result:
-            return await start(lambda done, total: flight.report(done, total))
+            return await start(flight.report)
 
         flight: _Flight[Result] = _Flight(asyncio.create_task(fly()))
         self._flights[key] = flight
-        flight.task.add_done_callback(
-            lambda task: (self._landed(key, flight), task.cancelled() or task.exception())
-        )
+
+        def landed(task: asyncio.Task[Result]) -> None:
+            self._landed(key, flight)
+            if not task.cancelled():
+                task.exception()  # seen, also where everybody who waited has left
+
+        flight.task.add_done_callback(landed)
         return flight
 
     def _landed(self, key: Key, flight: _Flight[Result]) -> None:

@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.images import archive, flights, prune, pull
-from agent.images.library import Image, Library
-from agent.images.limits import Limits
 from orch.oci import reference
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.manifest import Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import CredentialsOf, Registry
+
+from agent.images import archive, flights, prune, pull
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
 
 Policy = Literal["Always", "IfNotPresent", "Never"]
 
@@ -124,7 +125,7 @@ class Images:
             await asyncio.to_thread(self._library.remove, digest)
 
     async def prune(self, *, in_use: Collection[str], older_than: float) -> Sequence[str]:
-        """Removes images unused for `older_than` seconds; `in_use` are manifest digests. Answers what went."""
+        """Removes images unused for `older_than` seconds; `in_use` and the answer are manifest digests."""
         return await asyncio.to_thread(prune.prune, self._library, frozenset(in_use), older_than)
 
     async def _settle(self) -> None:

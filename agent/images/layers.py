@@ -9,11 +9,12 @@ import os
 import stat
 from dataclasses import dataclass
 
+from orch.oci.failure import ImageFailure, Reason, bad_image
+
 from agent.images import tar
 from agent.images.limits import Limits
 from agent.images.stream import Read, Stream
 from agent.images.tree import Tree
-from orch.oci.failure import ImageFailure, Reason, bad_image
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WHITEOUT = ".wh."

@@ -21,12 +21,12 @@ import subprocess
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orch.oci import manifest
-from orch.oci.failure import ImageFailure
+from orch.oci.failure import ImageFailure, bad_image
 from orch.oci.manifest import ImageConfig, Manifest
 from orch.oci.reference import Reference
 
@@ -62,7 +62,10 @@ class Layer:
 
 
 class Library:
-    """The only writer of its directory, which a lock assures. Its methods wait for the disk: call them in a thread."""
+    """The only writer of its directory, as a lock assures.
+
+    What looks answers from memory; what changes waits for the disk: call it in a thread.
+    """
 
     def __init__(self, directory: Path, boot: str) -> None:
         self._directory = directory
@@ -101,10 +104,11 @@ class Library:
     def image(self, digest: str, reference: str) -> Image | None:
         """The image with this manifest digest, under the name `reference`."""
         stored = self._images.get(digest)
-        if not stored:
-            return None
+        return self._image(stored, reference) if stored else None
+
+    def _image(self, stored: Stored, reference: str) -> Image:
         layers = tuple(str(self._layer_path(diff_id)) for diff_id in _stack(stored.config.diff_ids))
-        return Image(reference, digest, stored.config, layers)
+        return Image(reference, stored.digest, stored.config, layers)
 
     def has_layer(self, diff_id: str) -> bool:
         return diff_id in self._layers
@@ -160,8 +164,8 @@ class Library:
             path.rename(gone / "gone")
         shutil.rmtree(gone, ignore_errors=True)
 
-    def add(self, manifest_body: bytes, config_body: bytes, references: Iterable[Reference]) -> str:
-        """Records an image whose layers are all here; answers its digest."""
+    def add(self, manifest_body: bytes, config_body: bytes, references: Sequence[Reference]) -> Image:
+        """Records an image whose layers are all here, under each of these names."""
         digest = "sha256:" + hashlib.sha256(manifest_body).hexdigest()
         stored = _stored(digest, manifest_body, config_body)
         if missing := [d for d in stored.config.diff_ids if d not in self._layers]:
@@ -171,7 +175,7 @@ class Library:
             _replace(self._record(digest), record)
             self._images[digest] = stored
             self.name(digest, references)
-        return digest
+        return self._image(stored, str(references[0]) if references else digest)
 
     def name(self, digest: str, references: Iterable[Reference]) -> None:
         """Lets the references stand for this image from now on."""
@@ -248,9 +252,8 @@ class Library:
             words = _read(marker)
             if not words.get("settled") and words.get("boot") != self._boot:
                 marker.unlink()
-        for path in (self._directory / "layers").iterdir():
-            if path.is_dir() and not path.with_suffix(".json").exists():
-                leftovers.append(path)
+        layers = [path for path in (self._directory / "layers").iterdir() if path.is_dir()]
+        leftovers += [path for path in layers if not path.with_suffix(".json").exists()]
         for path in leftovers:
             path.rename(Path(tempfile.mkdtemp(dir=self._directory / "trash")) / "gone")
 
@@ -270,7 +273,7 @@ class Library:
         self._references = {ref: str(digest) for ref, digest in known.items() if digest in self._images}
 
     def _read_image(self, record: Path) -> None:
-        """A record that is not whole, or whose layers are not all here, is no image: it will be pulled again."""
+        """A record that is not whole, or lacks a layer, is no image: it will be pulled again."""
         words = _read(record)
         digest = f"sha256:{record.stem}"
         with contextlib.suppress(ImageFailure):
@@ -305,7 +308,8 @@ def _key(ref: Reference) -> str:
 
 def _stored(digest: str, manifest_body: bytes, config_body: bytes) -> Stored:
     parsed = manifest.parse(manifest_body)
-    assert isinstance(parsed, Manifest)
+    if not isinstance(parsed, Manifest):
+        raise bad_image(f"{digest} is an index, not an image")
     return Stored(digest, parsed, manifest.config(config_body))
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.images import flights, unpacking
-from agent.images.library import Image, Library
-from agent.images.limits import Limits
 from orch.oci import manifest
 from orch.oci.failure import bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import Fetched, Registry
+
+from agent.images import flights, unpacking
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
 
 LAYERS_AT_ONCE = max(2, min(4, os.cpu_count() or 2))
 
@@ -50,10 +51,7 @@ class Puller:
         with self._library.holding([layer.diff_id for layer in layers]):
             await self._fetch_missing(ref, layers, on_progress)
             names = (ref, ref.pinned(named.digest), ref.pinned(chosen.digest))
-            digest = await asyncio.to_thread(self._library.add, chosen.body, config_body, names)
-        image = self._library.image(digest, str(ref))
-        assert image
-        return image
+            return await asyncio.to_thread(self._library.add, chosen.body, config_body, names)
 
     async def _for_this_platform(self, ref: Reference, named: Fetched) -> Fetched:
         """At most two levels: an index of indexes is nobody's honest image."""

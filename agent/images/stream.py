@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import IO, cast
 
 import zstandard
+from orch.oci.failure import ImageFailure, Reason, bad_image
 
 from agent.images.limits import Limits
-from orch.oci.failure import ImageFailure, Reason, bad_image
 
 try:
     from isal import isal_zlib as zlib  # the extra `fast`: three times the speed
@@ -159,7 +160,7 @@ def _unzstded(blob: _Blob, chunk: bytes) -> Iterator[bytes]:
     source = _Joined(blob, chunk)
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     try:
-        with decompressor.stream_reader(source, read_across_frames=True) as reader:
+        with decompressor.stream_reader(cast("IO[bytes]", source), read_across_frames=True) as reader:
             while plain := reader.read(_CHUNK):
                 yield plain
     except zstandard.ZstdError as problem:

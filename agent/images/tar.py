@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from agent.images.limits import Limits
 from orch.oci.failure import bad_image
+
+from agent.images.limits import Limits
 
 BLOCK = 512
 _END = bytes(BLOCK)
@@ -158,7 +159,7 @@ def _extended(source: Source, size: int, limits: Limits) -> bytes:
 
 
 def _records(content: bytes) -> dict[str, bytes]:
-    """`length key=value\\n` again and again."""
+    """Records of the form "length key=value", each ended by a line feed."""
     found, start = {}, 0
     while start < len(content) and content[start]:
         digits, space, _ = content[start : start + 12].partition(b" ")

@@ -48,7 +48,10 @@ class Tree:
         return found
 
     def vacate(self, parent: int, name: str) -> bool:
-        """Removes whatever is called `name`. True if that was a whiteout: what comes must hide what lies below."""
+        """Removes whatever is called `name`.
+
+        True if that was a whiteout: what takes its place must still hide what lies below.
+        """
         try:
             found = os.lstat(name, dir_fd=parent)
         except FileNotFoundError:

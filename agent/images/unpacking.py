@@ -10,8 +10,9 @@ from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 
-from agent.images.limits import Limits
 from orch.oci.failure import ImageFailure, Reason, bad_image
+
+from agent.images.limits import Limits
 
 # No site-packages scan, no user's settings: the helper starts in 30 ms and imports only what it names.
 _START = (
@@ -67,22 +68,22 @@ async def _feed(
     process: asyncio.subprocess.Process, chunks: AsyncIterator[bytes], received: Callable[[int], None]
 ) -> None:
     """An unpacker that gives up early closes its end; its verdict says why."""
-    assert process.stdin
+    stdin = process.stdin
+    if stdin is None:
+        raise RuntimeError("an unpacker was started without a pipe")
     try:
         async with aclosing(chunks) as feed:  # type: ignore[type-var]
             async for chunk in feed:
-                process.stdin.write(chunk)
-                await process.stdin.drain()
+                stdin.write(chunk)
+                await stdin.drain()
                 received(len(chunk))
-        process.stdin.close()
+        stdin.close()
     except (BrokenPipeError, ConnectionResetError):
         pass
 
 
 async def _verdict(process: asyncio.subprocess.Process) -> int:
-    assert process.stdout
-    assert process.stderr
-    said, complaint = await asyncio.gather(process.stdout.read(), process.stderr.read())
+    said, complaint = await asyncio.gather(_all_of(process.stdout), _all_of(process.stderr))
     await process.wait()
     if not said:
         last = complaint.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
@@ -91,6 +92,10 @@ async def _verdict(process: asyncio.subprocess.Process) -> int:
     if "reason" in words:
         raise ImageFailure(Reason(words["reason"]), words["message"])
     return int(words["size"])
+
+
+async def _all_of(pipe: asyncio.StreamReader | None) -> bytes:
+    return await pipe.read() if pipe else b""
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -23,7 +23,7 @@ class RunningRegistry:
 
 @contextlib.contextmanager
 def running_registry(htpasswd: str = "") -> Iterator[RunningRegistry]:
-    """A registry; with `htpasswd` (a line of bcrypt) it asks for a password. Gone at the end, with its data."""
+    """A registry, gone at the end; with `htpasswd` (a line of bcrypt) it asks for a password."""
     directory = Path(tempfile.mkdtemp(prefix="orch-registry-"))
     host = f"127.0.0.1:{_free_port()}"
     settings = directory / "config.yml"

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +81,7 @@ def directory_items(directory: Path, under: str = "") -> Iterator[Item]:
         name = f"{under.strip('/')}/{path.relative_to(directory)}".lstrip("/")
         mode = stat.S_IMODE(path.lstat().st_mode)
         if path.is_symlink():
-            yield Item(name, target=os.readlink(path))
+            yield Item(name, target=str(path.readlink()))
         elif path.is_dir():
             yield Item(name, mode=mode, directory=True)
         elif path.is_file():

@@ -97,7 +97,7 @@ def parse(body: bytes, media_type: str = "") -> Manifest | Index:
     kind = said or media_type.partition(";")[0].strip()
     if document.get("schemaVersion") == 1 or "fsLayers" in document:
         raise bad_image(
-            "the manifest is of Docker's schema 1, given up in 2019: push the image again with any current tool"
+            "the manifest is of Docker's schema 1, given up in 2019: push it again with a current tool"
         )
     if "manifests" in document and "layers" in document:
         raise bad_image("the manifest claims to be an image and an index at once")

@@ -6,6 +6,7 @@ docker.io, a single word there lives in `library/`, and without tag and digest t
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from orch.oci.failure import ImageFailure, Reason
 
@@ -54,6 +55,7 @@ class Reference:
         return text.removeprefix("library/") if self.registry == DOCKER_HUB else text
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Reference:
     """The reference in `text`; raises ImageFailure(InvalidReference) saying which part is wrong."""
     if not text or text != text.strip():

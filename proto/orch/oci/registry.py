@@ -327,7 +327,8 @@ class _Reaching:
             case TimeoutError():
                 return "does not answer (no word in time): is it running, and is a firewall between?"
             case aiohttp.ClientConnectorError():
-                return f"does not answer ({(error.os_error.strerror or str(error.os_error)).lower()}): is it running?"
+                why = error.os_error.strerror or str(error.os_error)
+                return f"does not answer ({why.lower()}): is it running?"
             case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
                 return "broke the connection off"
             case _:

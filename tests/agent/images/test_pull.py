@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
-from agent.images.images import Images, PullFailed
 from orch.oci import build, reference
 from orch.oci.registry import Registry
+
+from agent.images.images import Images
 from tests.support import images as pictures
 from tests.support.registry import RunningRegistry, running_registry
 
