@@ -1,7 +1,7 @@
 """Secrets are encrypted before they reach the store, with a key the store never sees.
 
-AES-256-GCM. An envelope says which key sealed it, so that keys can be changed one secret at a time; it is bound
-to the place it was made for, so that one secret cannot be passed off as another.
+AES-256-GCM. An envelope says which key sealed it, so that keys can be changed one secret at a time; it is
+bound to the place it was made for, so that one secret cannot be passed off as another.
 """
 
 import base64
