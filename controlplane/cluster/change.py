@@ -1,6 +1,7 @@
 """The vocabulary of decisions: all that a decider can say.
 
-A change says who may emit it; the loop carries it out as store operations, and `after` says what the picture would be.
+A change says who may emit it; the loop carries it out as store operations, and `after` says what the picture
+would be.
 Waiting and waking are values too: they change nothing and are shown to the user.
 """
 
@@ -105,6 +106,14 @@ class WakeAt:
 
 
 Write = (
-    CreateTask | AssignTask | RetireTask | ForgetTask | SaveRollout | MarkNode | ForgetRevision | ForgetService | Tell
+    CreateTask
+    | AssignTask
+    | RetireTask
+    | ForgetTask
+    | SaveRollout
+    | MarkNode
+    | ForgetRevision
+    | ForgetService
+    | Tell
 )
 Change = Write | Waiting | WakeAt

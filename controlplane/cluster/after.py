@@ -1,0 +1,85 @@
+"""What the picture would be after some changes.
+
+The loop decides on its own commits before the mirror has them; `plan` only asks.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import assert_never
+
+from orch.model.names import ServiceName, TaskId
+from orch.model.task import Wanted
+
+from controlplane.cluster import change
+from controlplane.cluster.snapshot import Cluster
+
+
+def after(cluster: Cluster, changes: Iterable[change.Change], now: float) -> Cluster:
+    """Every change in turn. Telling, waiting and waking change nothing."""
+    for each in changes:
+        cluster = after_one(cluster, each, now)
+    return cluster
+
+
+def after_one(cluster: Cluster, one: change.Change, now: float) -> Cluster:
+    """A change to what is no longer there changes nothing."""
+    match one:
+        case change.CreateTask(task):
+            return cluster.with_task(task)
+        case change.AssignTask():
+            return _assigned(cluster, one, now)
+        case change.RetireTask(id=task, cause=cause):
+            known = cluster.task(task)
+            if known is None:
+                return cluster
+            return cluster.with_task(replace(known, wanted=Wanted.STOP, cause=cause, stop_at=now))
+        case change.ForgetTask(id=task):
+            return _forgotten(cluster, task)
+        case change.SaveRollout(rollout):
+            return cluster.with_rollout(rollout)
+        case change.MarkNode():
+            return _marked(cluster, one, now)
+        case change.ForgetRevision(service, number):
+            return cluster.without_revision(service, number)
+        case change.ForgetService(name):
+            return _service_forgotten(cluster, name)
+        case change.Tell() | change.Waiting() | change.WakeAt():
+            return cluster
+        case _:
+            assert_never(one)
+
+
+def _assigned(cluster: Cluster, one: change.AssignTask, now: float) -> Cluster:
+    known = cluster.task(one.id)
+    if known is None:
+        return cluster
+    cluster = cluster.with_task(replace(known, node=one.node, assigned_at=now, score=one.score))
+    for words in one.ports:
+        cluster = cluster.with_claim(words, one.id)
+    return cluster
+
+
+def _forgotten(cluster: Cluster, task: TaskId) -> Cluster:
+    """Its claims go with it, but not those that a later task has taken over."""
+    known = cluster.task(task)
+    if known is None:
+        return cluster
+    for port, holder in cluster.claims.get(known.node, {}).items():
+        if holder == task:
+            cluster = cluster.without_claim(f"{known.node}/{port}")
+    cluster = cluster.without_task(task)
+    return cluster.without_status(task)
+
+
+def _marked(cluster: Cluster, one: change.MarkNode, now: float) -> Cluster:
+    node = cluster.node(one.name)
+    if node is None:
+        return cluster
+    status = replace(node.status, condition=one.condition, reason=one.reason, since=now)
+    return cluster.with_node_status(status)
+
+
+def _service_forgotten(cluster: Cluster, name: ServiceName) -> Cluster:
+    for number in list(cluster.revisions_of(name)):
+        cluster = cluster.without_revision(name, number)
+    return cluster.without_rollout(name).without_service(name)
