@@ -1,0 +1,176 @@
+"""The only ctypes: one small function per system call that Python lacks. Errors are OSError with the path.
+
+Imported by helper processes that live in a few megabytes, so it imports next to nothing itself.
+"""
+
+import ctypes
+import os
+
+from agent.linux import constants as c
+
+# Numbers of system calls that glibc may not wrap yet. Those from 424 on are the same everywhere.
+_ARCH = os.uname().machine
+_SYS_CLONE, _SYS_PIVOT_ROOT, _SYS_CAPSET, _SYS_SECCOMP = {
+    "x86_64": (56, 155, 126, 317),
+    "aarch64": (220, 41, 91, 277),
+}.get(_ARCH, (0, 0, 0, 0))
+_SYS_PIDFD_SEND_SIGNAL = 424
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_CLOSE_RANGE = 436
+_SYS_OPENAT2 = 437
+_SYS_MOUNT_SETATTR = 442
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_long = ctypes.c_long
+_ulong = ctypes.c_ulong
+
+
+def clone(flags: int) -> tuple[int, int]:
+    """Like fork with namespaces: (0, -1) in the child, (pid, pidfd) in the parent.
+
+    Only for a process with a single thread: Python's own after-fork work is skipped.
+    """
+    pidfd = ctypes.c_int(-1)
+    with_signal = flags | c.CLONE_PIDFD | 17  # SIGCHLD
+    place = ctypes.byref(pidfd)
+    pid = _checked(_syscall(_long(_SYS_CLONE), _ulong(with_signal), None, place, None, None), "clone")
+    if pid:
+        os.set_inheritable(pidfd.value, False)
+    return pid, pidfd.value
+
+
+def unshare(flags: int) -> None:
+    _checked(_libc.unshare(flags), "unshare")
+
+
+def setns(fd: int, flags: int) -> None:
+    _checked(_libc.setns(fd, flags), "setns")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+    done = _libc.mount(
+        _path(source), _path(target), _path(kind), _ulong(flags), _path(data) if data else None
+    )
+    _checked(done, target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    _checked(_libc.umount2(_path(target), flags), target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    _checked(_syscall(_long(_SYS_PIVOT_ROOT), _path(new), _path(old)), new)
+
+
+def open_tree(directory: int, path: str, flags: int) -> int:
+    return _checked(_syscall(_long(_SYS_OPEN_TREE), directory, _path(path), ctypes.c_uint(flags)), path)
+
+
+def move_mount(tree: int, target: str) -> None:
+    """Attach a detached mount at a path, or with an absolute "/proc/self/fd/N" at a descriptor."""
+    flags = ctypes.c_uint(c.MOVE_MOUNT_F_EMPTY_PATH)
+    done = _syscall(_long(_SYS_MOVE_MOUNT), tree, b"", c.AT_FDCWD, _path(target), flags)
+    _checked(done, target)
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def mount_setattr(tree: int, attributes: int, propagation: int = 0, *, recursive: bool = False) -> None:
+    attr = _MountAttr(attributes, 0, propagation, 0)
+    flags = ctypes.c_uint(c.AT_EMPTY_PATH | (c.AT_RECURSIVE if recursive else 0))
+    size = ctypes.c_size_t(ctypes.sizeof(attr))
+    done = _syscall(_long(_SYS_MOUNT_SETATTR), tree, b"", flags, ctypes.byref(attr), size)
+    _checked(done, "mount_setattr")
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    return _checked(_syscall(_long(_SYS_OPENAT2), directory, _path(path), ctypes.byref(how), size), path)
+
+
+def pidfd_send_signal(pidfd: int, signum: int) -> None:
+    _checked(_syscall(_long(_SYS_PIDFD_SEND_SIGNAL), pidfd, signum, None, ctypes.c_uint(0)), "pidfd")
+
+
+def prctl(option: int, argument: int = 0, second: int = 0) -> None:
+    _checked(_libc.prctl(option, _ulong(argument), _ulong(second), _ulong(0), _ulong(0)), f"prctl {option}")
+
+
+def name_process(name: str) -> None:
+    _checked(_libc.prctl(c.PR_SET_NAME, ctypes.c_char_p(name.encode()), 0, 0, 0), "prctl PR_SET_NAME")
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    low = 0xFFFFFFFF
+    words = (effective & low, permitted & low, inheritable & low)
+    words += (effective >> 32, permitted >> 32, inheritable >> 32)
+    header = (ctypes.c_uint32 * 2)(c.LINUX_CAPABILITY_VERSION_3, 0)
+    _checked(_syscall(_long(_SYS_CAPSET), header, (ctypes.c_uint32 * 6)(*words)), "capset")
+
+
+def sethostname(name: str) -> None:
+    raw = name.encode()
+    _checked(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
+
+
+def setdomainname(name: str) -> None:
+    raw = name.encode()
+    _checked(_libc.setdomainname(raw, ctypes.c_size_t(len(raw))), "setdomainname")
+
+
+def close_range(first: int, last: int, flags: int = 0) -> None:
+    ends = (ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags))
+    _checked(_syscall(_long(_SYS_CLOSE_RANGE), *ends), "close_range")
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def seccomp_filter(program: bytes) -> None:
+    """Install a compiled BPF program (8 bytes an instruction) on the calling thread."""
+    fprog = _SockFprog(len(program) // 8, program)
+    mode = ctypes.c_uint(c.SECCOMP_SET_MODE_FILTER)
+    _checked(_syscall(_long(_SYS_SECCOMP), mode, ctypes.c_uint(0), ctypes.byref(fprog)), "seccomp")
+
+
+def inotify_init() -> int:
+    return _checked(_libc.inotify_init1(c.IN_NONBLOCK | c.IN_CLOEXEC), "inotify_init1")
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    return _checked(_libc.inotify_add_watch(fd, _path(path), ctypes.c_uint32(mask)), path)
+
+
+def pidfd_exit_status(pidfd: int) -> int | None:
+    """The raw wait status of a process that somebody else has reaped, where the kernel keeps it (6.15)."""
+    info = (ctypes.c_uint64 * 8)(c.PIDFD_INFO_EXIT)
+    if _libc.ioctl(pidfd, _ulong(c.PIDFD_GET_INFO), info) != 0 or not info[0] & c.PIDFD_INFO_EXIT:
+        return None
+    return int(info[7] >> 32)  # the last 4 of 64 bytes
+
+
+def _path(text: str) -> bytes:
+    return os.fsencode(text)
+
+
+def _checked(result: int, about: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), about)
+    return int(result)

@@ -1,0 +1,42 @@
+"""How a process ended, by whoever still knows: its parent, its zombie, or the kernel's pidfd."""
+
+import os
+
+from agent.linux import syscalls
+from agent.runtime import journal
+
+_CLD_EXITED = 1
+
+
+def of_child(pidfd: int) -> "tuple[bool, int | None]":
+    """(is it over, its wait status); the process is a child of ours and is reaped. (False, None): not ours."""
+    try:
+        info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return False, None
+    if info is None:
+        return False, None
+    return True, info.si_status << 8 if info.si_code == _CLD_EXITED else info.si_status
+
+
+def of_stranger(pidfd: int, pid: int, start_time: int) -> int | None:
+    """The wait status of a dead process that is not our child; None when nobody knows (yet).
+
+    Until its parent reaps it, the zombie still tells; afterwards Linux 6.15 and later do, on a pidfd that
+    was open when it ended.
+    """
+    status = syscalls.pidfd_exit_status(pidfd)
+    if status is not None:
+        return status
+    fields = journal.stat_fields(pid)
+    if fields and int(fields[19]) == start_time and fields[0] in "ZX":
+        return int(fields[49])
+    return syscalls.pidfd_exit_status(pidfd)
+
+
+def split(status: int | None) -> "tuple[int | None, int | None]":
+    """(exit code, signal) of a wait status; both None when it is unknown."""
+    if status is None:
+        return None, None
+    number = status & 0x7F
+    return (None, number) if number else (status >> 8 & 0xFF, None)

@@ -1,0 +1,176 @@
+"""orch-log: pumps the output of containers into files, and knows how they ended when the shim is away.
+
+One thread, one epoll loop. Every ready stream gets one chunk a turn, so that a flood of one container
+delays nobody else, and nothing is buffered here: what was not read waits in the kernel's pipe.
+"""
+
+import _socket
+import fcntl
+import gc
+import os
+import select
+import time
+
+from agent.linux import syscalls
+from agent.runtime import cgroup, exits, packets
+from agent.runtime.eventloop import Loop
+from agent.runtime.logfile import LogFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Packet = dict[str, Any]
+
+HELPERS_GROUP = "_helpers"
+_CHUNK_BYTES = 64 << 10
+_NICE = 5
+
+
+class Output:
+    """The two streams of one container, its file, and a pidfd to know its end by."""
+
+    __slots__ = ("at", "file", "fifos", "name", "pid", "pidfd", "start_time", "status")
+
+    def __init__(self, packet: "Packet", pidfd: int) -> None:
+        self.name: str = packet["container"]
+        self.pid: int = packet["pid"]
+        self.start_time: int = packet["start_time"]
+        self.pidfd = pidfd
+        self.status: int | None = None
+        self.at = 0.0
+        os.makedirs(packet["directory"], 0o750, exist_ok=True)
+        path = f"{packet['directory']}/{self.name}.log"
+        self.file: LogFile | None = LogFile(path, packet["max_bytes"], packet["files"])
+        self.fifos: dict[int, bytes] = {}
+        for stream in ("stdout", "stderr"):
+            fd = os.open(f"{packet['fifos']}/{stream}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self.fifos[fd] = stream.encode()
+
+
+class Logger:
+    def __init__(self, listener: int) -> None:
+        self.loop = Loop()
+        self.outputs: dict[str, Output] = {}
+        self.listener = _socket.socket(fileno=listener)
+        self.loop.watch(self.listener.fileno(), self._welcome)
+
+    def run(self) -> None:
+        gc.freeze()
+        self.loop.run()
+
+    def _welcome(self, _: int) -> None:
+        sock = packets.accept(self.listener)
+        self.loop.watch(sock.fileno(), lambda _: self._hear(sock))
+
+    def _hear(self, sock: "_socket.socket") -> None:
+        try:
+            heard = packets.receive(sock)
+        except OSError:
+            heard = None
+        if heard is None:
+            self.loop.forget(sock.fileno())
+            sock.close()
+            return
+        packet, fds = heard
+        match packet["op"]:
+            case "attach":
+                self._attach(packet, fds[0] if fds else -1)
+            case "forget":
+                self._forget(packet["container"])
+            case "exits":
+                seen = {name: [out.status, out.at] for name, out in self.outputs.items() if out.at}
+                packets.send(sock, {"exits": seen})
+            case "quit":
+                packets.send(sock, {"id": packet["id"]})
+                self.loop.stopped = True
+            case _:
+                return
+
+    def _attach(self, packet: "Packet", pidfd: int) -> None:
+        if packet["container"] in self.outputs:
+            if pidfd >= 0:
+                os.close(pidfd)
+            return
+        try:
+            output = Output(packet, pidfd)
+        except OSError as error:
+            _complain(f"output of {packet['container']} is not written: {error}")
+            return
+        self.outputs[output.name] = output
+        for fd in output.fifos:
+            self.loop.watch(fd, lambda events, fd=fd: self._pump(output, fd))  # type: ignore[misc]
+        if pidfd < 0:
+            self._finish(output)
+            return
+        self.loop.watch(pidfd, lambda events: self._ended(output, events))
+
+    def _pump(self, output: Output, fd: int) -> bool:
+        """One chunk; whether there was one."""
+        try:
+            chunk = os.read(fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self.loop.forget(fd)  # every writer is gone; what ends the container is its pidfd
+            return False
+        if output.file:
+            try:
+                output.file.write(output.fifos[fd], chunk)
+            except OSError as error:
+                # A full disk must not stop the container: its output is lost, and that is said.
+                _complain(f"output of {output.name} is lost: {error}")
+        return True
+
+    def _ended(self, output: Output, events: int) -> None:
+        status = exits.of_stranger(output.pidfd, output.pid, output.start_time)
+        if not output.at:
+            output.at = time.time()
+            self._finish(output)
+        output.status = status
+        if status is None and events & select.EPOLLIN and not events & select.EPOLLHUP:
+            self.loop.change(output.pidfd, 0)  # the kernel wakes us again when its parent has reaped it
+            return
+        self.loop.forget(output.pidfd)
+
+    def _finish(self, output: Output) -> None:
+        """Its processes are dead: what is in the pipes now is all there will ever be."""
+        for fd in output.fifos:
+            while self._pump(output, fd):
+                pass
+            self.loop.forget(fd)
+            os.close(fd)
+        output.fifos = {}
+        if output.file:
+            output.file.finish()
+            output.file.close()
+            output.file = None
+
+    def _forget(self, name: str) -> None:
+        output = self.outputs.pop(name, None)
+        if output is None:
+            return
+        self._finish(output)
+        if output.pidfd >= 0:
+            self.loop.forget(output.pidfd)
+            os.close(output.pidfd)
+
+
+def main(arguments: list[str]) -> None:
+    """RUN_DIR STATE_DIR CGROUP_ROOT LISTENER_FD"""
+    run_dir, _, cgroup_root, listener = arguments
+    lock = os.open(f"{run_dir}/log.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.umask(0o027)
+    os.set_inheritable(int(listener), False)
+    syscalls.name_process("orch-log")
+    os.nice(_NICE)  # a flood is written when nobody else needs the processor
+    cgroups = cgroup.detect()
+    group = f"{cgroup_root}/{HELPERS_GROUP}"
+    cgroups.create_helper(group)
+    cgroups.join(group)
+    Logger(int(listener)).run()
+
+
+def _complain(sentence: str) -> None:
+    os.write(2, f"orch-log: {sentence}\n".encode())

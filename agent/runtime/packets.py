@@ -1,0 +1,85 @@
+"""How agent, shim and logger speak: one value a packet, with file descriptors beside it.
+
+The sockets are SOCK_SEQPACKET, private to root. Values travel as marshal: the helpers live in a few
+megabytes, and json alone would cost one more. Version 4 of the format is fixed since Python 3.4.
+"""
+
+import _socket  # the module socket pulls in enum and selectors
+import array
+import marshal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    Packet: TypeAlias = dict[str, Any]
+
+MAX_PACKET_BYTES = 4 << 20
+_MAX_FDS = 16
+_FORMAT = 4
+
+
+class PacketTooLargeError(ValueError):
+    """The other side could not receive it; nothing was sent."""
+
+
+def connect(path: str) -> "_socket.socket":
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return roomy(sock)
+
+
+def listen(path: str) -> "_socket.socket":
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    sock.bind(path)
+    sock.listen(64)
+    return sock
+
+
+def accept(listener: "_socket.socket") -> "_socket.socket":
+    fd, _ = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001  what socket.socket.accept calls
+    return roomy(_socket.socket(fileno=fd))
+
+
+def roomy(sock: "_socket.socket") -> "_socket.socket":
+    """A packet must fit the send buffer whole."""
+    sock.setsockopt(_socket.SOL_SOCKET, 32, MAX_PACKET_BYTES)  # SO_SNDBUFFORCE
+    return sock
+
+
+def encode(packet: "Packet") -> bytes:
+    raw = marshal.dumps(packet, _FORMAT)
+    if len(raw) > MAX_PACKET_BYTES // 2:
+        raise PacketTooLargeError(f"{len(raw)} bytes, at most {MAX_PACKET_BYTES // 2} fit")
+    return raw
+
+
+def decode(raw: bytes) -> "Packet":
+    value: Packet = marshal.loads(raw)  # noqa: S302  from a process of ours
+    return value
+
+
+def send(sock: "_socket.socket", packet: "Packet", fds: "tuple[int, ...]" = ()) -> None:
+    raw = encode(packet)
+    if fds:
+        sock.sendmsg([raw], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))])
+    else:
+        sock.send(raw)
+
+
+def receive(sock: "_socket.socket") -> "tuple[Packet, list[int]] | None":
+    """The next packet and its descriptors (ours to close); None when the other side is gone."""
+    size = sock.recv_into(bytearray(1), 0, _socket.MSG_PEEK | _socket.MSG_TRUNC)
+    if not size:
+        return None
+    space = _socket.CMSG_SPACE(_MAX_FDS * 4)
+    raw, ancillary, _, _ = sock.recvmsg(size, space, _socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % 4])
+    return decode(raw), list(fds)

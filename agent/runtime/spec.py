@@ -1,0 +1,124 @@
+"""A container in a few words → OCI runtime configuration with Docker's defaults (pure)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent.runtime import capabilities
+
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+def config(
+    args: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str = "/",
+    uid: int = 0,
+    gid: int = 0,
+    groups: Sequence[int] = (),
+    hostname: str = "",
+    network: str = "",
+    mounts: Sequence[Mapping[str, Any]] = (),
+    readonly: bool = False,
+    memory_bytes: int | None = None,
+    cpu_cores: float | None = None,
+    cpu_shares: int | None = None,
+    pids: int | None = None,
+    added_capabilities: Sequence[str] = (),
+    dropped_capabilities: Sequence[str] = (),
+    rlimits: Sequence[Mapping[str, Any]] = (),
+    sysctl: Mapping[str, str] | None = None,
+    seccomp: bytes = b"",
+) -> dict[str, Any]:
+    """`network` is the path of a namespace to join; without one the container gets an empty one."""
+    kept = [name for name in capabilities.DEFAULT if name not in dropped_capabilities]
+    names = [*kept, *(name for name in added_capabilities if name not in kept)]
+    linux: dict[str, Any] = {
+        "namespaces": [
+            *({"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")),
+            {"type": "network", "path": network} if network else {"type": "network"},
+        ],
+        "resources": _resources(memory_bytes, cpu_cores, cpu_shares, pids),
+        "maskedPaths": list(MASKED),
+        "readonlyPaths": list(READONLY),
+        "sysctl": dict(sysctl or {}),
+    }
+    if seccomp:
+        linux["seccomp"] = {"orchCompiled": seccomp}
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "args": list(args),
+            "env": [f"{name}={value}" for name, value in (env or {}).items()],
+            "cwd": cwd,
+            "user": {"uid": uid, "gid": gid, "additionalGids": list(groups)},
+            "capabilities": {kind: names for kind in ("bounding", "effective", "permitted")},
+            "noNewPrivileges": True,
+            "rlimits": list(rlimits),
+        },
+        "root": {"path": "rootfs", "readonly": readonly},
+        "hostname": hostname,
+        "mounts": [*_file_systems(), *mounts],
+        "linux": linux,
+    }
+
+
+def bind(source: str, destination: str, *, readonly: bool = False) -> dict[str, Any]:
+    """A file or directory of the host, with what is mounted below it."""
+    options = ["rbind", "rprivate", "ro" if readonly else "rw", "nosuid"]
+    return {"type": "bind", "source": source, "destination": destination, "options": options}
+
+
+def tmpfs(destination: str, *, size_bytes: int, mode: int = 0o1777) -> dict[str, Any]:
+    options = ["nosuid", "nodev", f"size={size_bytes}", f"mode={mode:o}"]
+    return {"type": "tmpfs", "source": "tmpfs", "destination": destination, "options": options}
+
+
+def _file_systems() -> list[dict[str, Any]]:
+    quiet = ["nosuid", "noexec", "nodev"]
+    return [
+        _mount("/proc", "proc", quiet),
+        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount(
+            "/dev/pts",
+            "devpts",
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", "dev"],
+        ),
+        _mount("/dev/shm", "tmpfs", [*quiet, "mode=1777", "size=65536k"]),
+        _mount("/dev/mqueue", "mqueue", quiet),
+        _mount("/sys", "sysfs", [*quiet, "ro"]),
+        _mount("/sys/fs/cgroup", "cgroup", [*quiet, "relatime", "ro"]),
+    ]
+
+
+def _mount(destination: str, kind: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": kind, "options": options}
+
+
+def _resources(
+    memory: int | None, cores: float | None, shares: int | None, pids: int | None
+) -> dict[str, Any]:
+    resources: dict[str, Any] = {}
+    if memory is not None:
+        resources["memory"] = {"limit": memory, "swap": memory}
+    if cores is not None:
+        resources["cpu"] = {"quota": int(cores * 100_000), "period": 100_000}
+    if shares is not None:
+        resources.setdefault("cpu", {})["shares"] = shares
+    if pids is not None:
+        resources["pids"] = {"limit": pids}
+    return resources
