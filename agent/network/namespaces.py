@@ -130,7 +130,7 @@ class Workshop:
             syscalls.setns(self._home, constants.CLONE_NEWNET)
         with inside:
             try:
-                self._outside.ask([self._link(slot, namespace)])
+                self._outside.ask([self._link(slot, namespace), netlink.reflecting_port(slot.link)])
             finally:
                 os.close(namespace)
             inside.ask(self._inside(slot))

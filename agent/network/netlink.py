@@ -194,6 +194,15 @@ def veth(name: str, *, bridge_index: int, mtu: int, mac: str, namespace: int, in
     return _message(f"make link {name}", body, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
 
 
+def reflecting_port(name: str) -> Message:
+    """Lets the bridge send a packet back where it came from: a task may call its own published port."""
+    slave = {"attrs": [("IFLA_BRPORT_MODE", 1)]}
+    info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", slave)]}
+    body = _link_body(name=name)
+    body["attrs"] += [("IFLA_LINKINFO", info)]
+    return _message(f"set up bridge port {name}", body, RTM_NEWLINK, 0)
+
+
 LOOPBACK_INDEX, INNER_INDEX = 1, 2
 """In a namespace of ours: chosen by us, so that no look-up is needed between making and setting up."""
 

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from agent.network.attachment import Published
 
+_WHOLE, _HALF = ".json", ".new"
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -32,18 +34,19 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> Iterator[Record]:
-        """Every record; one that was cut off by a power failure is removed."""
+        """Every record; half-written ones are removed."""
         for entry in sorted(os.scandir(self._folder), key=lambda entry: entry.name):
             path = Path(entry.path)
-            try:
-                yield _parse(path.read_bytes())
-            except (ValueError, TypeError, KeyError):
+            record = _parse(path.read_bytes()) if path.suffix == _WHOLE else None
+            if record is None:
                 path.unlink()
+            else:
+                yield record
 
     def write(self, record: Record) -> None:
         """Raises OSError, for example on a full disk; then what stood there before still stands."""
         path = self._path(record.task)
-        half = path.with_suffix(".new")
+        half = path.with_suffix(_HALF)
         try:
             half.write_bytes(json.dumps(asdict(record)).encode())
             half.replace(path)
@@ -62,10 +65,14 @@ class Records:
         self._folder.rmdir()
 
     def _path(self, task: str) -> Path:
-        return self._folder / (quote(task, safe="") + ".json")
+        return self._folder / (quote(task, safe="") + _WHOLE)
 
 
-def _parse(text: bytes) -> Record:
-    value = json.loads(text)
-    published = tuple(Published(**each) for each in value["published"])
-    return Record(value["task"], tuple(value["addresses"]), published)
+def _parse(text: bytes) -> Record | None:
+    """None where a power failure cut it off."""
+    try:
+        value = json.loads(text)
+        published = tuple(Published(**each) for each in value["published"])
+        return Record(value["task"], tuple(value["addresses"]), published)
+    except (ValueError, TypeError, KeyError):
+        return None

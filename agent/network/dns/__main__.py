@@ -17,8 +17,7 @@ def main(folder: str, resolv_conf: str, ready: str, *addresses: str) -> int:
     lock = os.open(f"{folder}/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.write(lock, b"%d" % os.getpid())
+        os.pwrite(lock, b"%10d" % os.getpid(), 0)
         server = Server(Path(folder), addresses, Path(resolv_conf))
     except OSError as error:
         _tell(int(ready), f"orch-dns cannot listen on {', '.join(addresses)}: {error}")

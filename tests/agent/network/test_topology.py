@@ -1,0 +1,79 @@
+from agent.network.attachment import Peer
+from agent.network.topology import (
+    AddRoute,
+    RemoveRoute,
+    RemoveSlot,
+    Route,
+    Seen,
+    SeenLink,
+    Slot,
+    leftovers,
+    mac_of,
+    route_changes,
+    routes_to,
+)
+
+ONE, TWO = Slot(("10.208.4.2",)), Slot(("10.208.4.3",))
+
+
+def seen(*slots: Slot) -> Seen:
+    names = frozenset(slot.name for slot in slots)
+    return Seen(frozenset(SeenLink(slot.link, port=True) for slot in slots), frozenset(), names, names)
+
+
+def test_a_slot_is_named_after_its_address() -> None:
+    assert (ONE.name, ONE.link, ONE.mac) == ("0ad00402", "orch0ad00402", "0a:6f:0a:d0:04:02")
+    six = Slot(("fd00:4::12:3456", "10.208.4.2"))
+    assert len(six.link) <= 15
+    assert six.mac == mac_of("fd00:4::12:3456")
+
+
+def test_whole_slots_of_tasks_stay() -> None:
+    assert list(leftovers([ONE, TWO], seen(ONE, TWO))) == []
+
+
+def test_slots_of_nobody_go() -> None:
+    assert list(leftovers([ONE], seen(ONE, TWO))) == [RemoveSlot(TWO.name)]
+
+
+def test_whatever_a_kill_left_of_a_slot_goes() -> None:
+    port = SeenLink(ONE.link, port=True)
+    loose = SeenLink(ONE.link, port=False)
+    name = frozenset([ONE.name])
+
+    for half in (
+        Seen(files=name),
+        Seen(files=name, namespaces=name),
+        Seen(links=frozenset([port])),
+        Seen(links=frozenset([port]), files=name),
+        Seen(links=frozenset([loose]), files=name, namespaces=name),
+    ):
+        assert list(leftovers([ONE], half)) == [RemoveSlot(ONE.name)]
+
+
+def test_links_of_others_are_not_touched() -> None:
+    others = frozenset(
+        SeenLink(name, port=False) for name in ("eth0", "orch0", "orchid", "docker0", "orch12")
+    )
+
+    assert list(leftovers([], Seen(links=others))) == []
+
+
+def test_each_subnet_of_each_other_node_has_a_route() -> None:
+    peers = [
+        Peer("me", "192.0.2.1", ("10.208.4.0/22",)),
+        Peer("two", "192.0.2.2", ("10.208.8.0/22", "fd00:8::/64")),
+    ]
+
+    assert routes_to(peers, "192.0.2.1") == {Route("10.208.8.0/22", "192.0.2.2")}
+
+
+def test_a_route_that_moves_is_replaced_and_never_removed() -> None:
+    old = frozenset([Route("10.208.8.0/22", "192.0.2.2"), Route("10.208.12.0/22", "192.0.2.3")])
+    new = frozenset([Route("10.208.8.0/22", "192.0.2.9")])
+
+    assert list(route_changes(new, old)) == [
+        AddRoute(Route("10.208.8.0/22", "192.0.2.9")),
+        RemoveRoute(Route("10.208.12.0/22", "192.0.2.3")),
+    ]
+    assert list(route_changes(new, new)) == []
