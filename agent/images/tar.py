@@ -166,7 +166,7 @@ def _records(content: bytes) -> dict[str, bytes]:
         length = int(digits) if space and digits.isdigit() else 0
         record = content[start : start + length]
         key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
-        if not equals or record[-1:] != b"\n":
+        if not equals or len(record) != length or record[-1:] != b"\n":
             raise bad_image("a layer has a malformed extended header")
         found[_text(key)] = value
         start += length
@@ -215,7 +215,8 @@ def _nanoseconds(text: bytes) -> int:
 
 def _check_sum(header: bytes) -> None:
     """Old tools summed signed bytes."""
-    said = _number(header[148:156], "checksum")
+    digits = header[148:156].strip(b" \0")
+    said = int(digits, 8) if digits.isdigit() and not set(digits) & set(b"89") else -1
     rest = header[:148] + header[156:]
     total = sum(rest) + 8 * 32
     if said not in {total, total - 256 * sum(byte > 127 for byte in rest)}:

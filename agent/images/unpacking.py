@@ -33,11 +33,12 @@ async def from_chunks(
 ) -> int:
     """Unpacks what `chunks` yields beneath `root`; answers the unpacked size in bytes."""
     process = await _start(root, size, digest, diff_id, limits, stdin=subprocess.PIPE)
+    verdict = asyncio.create_task(_verdict(process))
     try:
-        verdict = asyncio.create_task(_verdict(process))
         await _feed(process, chunks, received)
         return await verdict
     finally:
+        verdict.cancel()
         await _end(process)
 
 
