@@ -69,10 +69,14 @@ def read(path: Path, platform: Platform) -> list[Plan]:
     with path.open("rb") as file:
         contents = _Contents(file)
         if "index.json" in contents.members:
-            return _oci_plans(contents, platform)
-        if "manifest.json" in contents.members:
-            return _docker_plans(contents)
-    raise bad_image(f"{path.name} is neither an archive of `docker save` nor an OCI layout")
+            plans = _oci_plans(contents, platform)
+        elif "manifest.json" in contents.members:
+            plans = _docker_plans(contents)
+        else:
+            raise bad_image(f"{path.name} is neither an archive of `docker save` nor an OCI layout")
+    if not plans:
+        raise bad_image(f"{path.name} holds no image for {platform}")
+    return plans
 
 
 async def _unpack(path: Path, layer: Layer, library: Library, limits: Limits) -> None:

@@ -31,6 +31,7 @@ from orch.oci.manifest import ImageConfig, Manifest
 from orch.oci.reference import Reference
 
 _ID_DIGITS = 24
+_UNFINISHED = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +248,7 @@ class Library:
 
     def _throw_away_leftovers(self) -> None:
         """An unpacker orphaned a moment ago may still write into its directory: it may, out of sight."""
-        leftovers = list((self._directory / "incoming").iterdir())
+        leftovers = [*(self._directory / "incoming").iterdir(), *self._unfinished_files()]
         for marker in (self._directory / "layers").glob("*.json"):
             words = _read(marker)
             if not words.get("settled") and words.get("boot") != self._boot:
@@ -256,6 +257,10 @@ class Library:
         leftovers += [path for path in layers if not path.with_suffix(".json").exists()]
         for path in leftovers:
             path.rename(Path(tempfile.mkdtemp(dir=self._directory / "trash")) / "gone")
+
+    def _unfinished_files(self) -> Iterator[Path]:
+        for folder in (self._directory, self._directory / "layers", self._directory / "images"):
+            yield from folder.glob(f"*{_UNFINISHED}")
 
     def _read(self) -> None:
         for marker in (self._directory / "layers").glob("*.json"):
@@ -315,7 +320,7 @@ def _stored(digest: str, manifest_body: bytes, config_body: bytes) -> Stored:
 
 def _replace(path: Path, words: object) -> None:
     """Whole or not at all, also after a power cut."""
-    fresh = path.with_name(path.name + ".new")
+    fresh = path.with_name(path.name + _UNFINISHED)
     with fresh.open("w") as file:
         json.dump(words, file)
         file.flush()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from orch.oci import build, manifest, reference
+from orch.oci import auth, build, reference
 from orch.oci.build import Built, Item
 from orch.oci.failure import Reason
 from orch.oci.manifest import ImageConfig
@@ -286,14 +286,25 @@ async def test_a_full_disk_is_said_to_be_full(registry: RunningRegistry, tmp_pat
 
 
 async def test_a_password_is_asked_for_and_sent(tmp_path: Path) -> None:
-    # the password is "secret"; made with htpasswd -nbB
-    bcrypt = "me:$2y$05$7yyqRdUC93W7mCGq7BVSg.vdF8nYm3kkvpZ7Gy4fD1ZrgCiMYo7Y6"
-    with running_registry(htpasswd=bcrypt) as registry:
-        images = await Images.open(tmp_path / "images", plain_http={registry.host})
-        said = await refused(images, f"{registry.host}/web:1", Reason.UNAUTHORIZED)
-        await images.close()
+    bcrypt_of_secret = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
+    known = auth.Credentials("me", "secret")
+    with running_registry(htpasswd=bcrypt_of_secret) as registry:
+        text, allowed = f"{registry.host}/web:1", {registry.host}
+        async with Registry(plain_http=allowed, credentials=lambda _: known) as client:
+            await build.push(client, reference.parse(text), pictures.web("1"))
 
-    assert "it wants credentials" in said
+        stranger = await Images.open(tmp_path / "stranger", plain_http=allowed)
+        assert "it wants credentials" in await refused(stranger, text, Reason.UNAUTHORIZED)
+        await stranger.close()
+
+        wrong = auth.Credentials("me", "guess")
+        guesser = await Images.open(tmp_path / "guesser", plain_http=allowed, credentials=lambda _: wrong)
+        assert "check its user and password" in await refused(guesser, text, Reason.UNAUTHORIZED)
+        await guesser.close()
+
+        friend = await Images.open(tmp_path / "friend", plain_http=allowed, credentials=lambda _: known)
+        assert len((await friend.pull(text)).layers) == 2
+        await friend.close()
 
 
 PULL_AND_SAY = """
@@ -390,7 +401,7 @@ def a_rich_image() -> Built:
         [member(".wh.replaced"), member("late", b"8"), member("tty", type=b"3", devmajor=5)]
     )
     layers = [build.layer_of(first), build.layer_of(second), build.layer_of(third, level=0)]
-    return build.image([*layers, layers[0], layers[2]][:3], ImageConfig())
+    return build.image(layers, ImageConfig())
 
 
 def described(root: Path) -> dict[str, object]:
@@ -406,7 +417,3 @@ def described(root: Path) -> dict[str, object]:
             *(content, {k: v for k, v in attributes.items() if not k.startswith("user.umoci")}),
         )
     return found
-
-
-def test_the_largest_manifest_is_the_specifications() -> None:
-    assert manifest.LARGEST_MANIFEST == 4 * 1024 * 1024

@@ -1,7 +1,6 @@
 """Challenges as real registries send them."""
 
 import pytest
-
 from orch.oci import auth
 from orch.oci.auth import Basic, Bearer
 

@@ -1,7 +1,6 @@
 """References in every form people type."""
 
 import pytest
-
 from orch.oci import reference
 from orch.oci.failure import ImageFailure, Reason
 
