@@ -5,6 +5,7 @@ answers each message of it, which makes a task's whole link in 1.5 ms where Asyn
 """
 
 import errno
+import functools
 import importlib.util
 import os
 import socket
@@ -62,7 +63,8 @@ class Message:
     """One wish to the kernel; `forgiven` errors mean that it had been granted before."""
 
     what: str
-    data: bytearray
+    data: bytes
+    """Its sequence number is filled in when it is sent."""
     forgiven: frozenset[int] = frozenset()
 
 
@@ -108,10 +110,7 @@ class Socket:
         failures: list[KernelRefusedError] = []
         for batch in _batches(messages):
             first = self._sequence + 1
-            for message in batch:
-                self._sequence += 1
-                struct.pack_into("I", message.data, 8, self._sequence)
-            self._socket.send(b"".join(message.data for message in batch))
+            self._send(*(message.data for message in batch))
             failures += self._verdicts(batch, first)
         if failures:
             raise failures[0]
@@ -133,6 +132,13 @@ class Socket:
             if each["proto"] == OUR_PROTOCOL and each["table"] == RT_TABLE_MAIN
         ]
 
+    def _send(self, *messages: bytes) -> None:
+        buffer = bytearray()
+        for message in messages:
+            self._sequence += 1
+            buffer += message[:8] + struct.pack("I", self._sequence) + message[12:]
+        self._socket.send(buffer)
+
     def _verdicts(self, batch: Sequence[Message], first: int) -> Iterator[KernelRefusedError]:
         waiting = len(batch)
         while waiting:
@@ -146,10 +152,7 @@ class Socket:
                     yield KernelRefusedError(code, f"cannot {message.what}: {_sentence(code, body)}")
 
     def _dump(self, kind: int, shape: Any) -> Iterator[Any]:
-        self._sequence += 1
-        request = _encode(shape(), kind, NLM_F_DUMP)
-        struct.pack_into("I", request, 8, self._sequence)
-        self._socket.send(request)
+        self._send(_encode(shape(), kind, NLM_F_DUMP))
         while True:
             for reply, sequence, body in self._receive():
                 if sequence != self._sequence:
@@ -182,16 +185,33 @@ def bridge(name: str, *, mac: str, mtu: int) -> Message:
 
 def veth(name: str, *, bridge_index: int, mtu: int, mac: str, namespace: int, inside: str) -> Message:
     """A pair: the outer end up and a port of the bridge, the inner end in that descriptor's namespace."""
-    peer = [("IFLA_IFNAME", inside), ("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)]
-    info = {
-        "attrs": [
-            ("IFLA_INFO_KIND", "veth"),
-            ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", {"index": INNER_INDEX, "attrs": peer})]}),
-        ]
-    }
-    body = _link_body(name=name, up=True)
+    data = _veth_stencil(len(name), bridge_index, mtu, inside)
+    for blank, value in (
+        (_BLANK_NAME[: len(name)].encode(), name.encode()),
+        (bytes.fromhex(_BLANK_MAC.replace(":", "")), bytes.fromhex(mac.replace(":", ""))),
+        (struct.pack("i", _BLANK_DESCRIPTOR), struct.pack("i", namespace)),
+    ):
+        data = data.replace(blank, value)
+    return Message(f"make link {name}", data)
+
+
+_BLANK_NAME, _BLANK_MAC, _BLANK_DESCRIPTOR = "?" * 15, "0a:3f:3f:00:3f:3f", 0x3F003F01
+
+
+@functools.cache
+def _veth_stencil(name_length: int, bridge_index: int, mtu: int, inside: str) -> bytes:
+    """Encoded once and then filled in: pyroute2 takes 0.4 ms for it, a quarter of making a whole slot."""
+    peer = [
+        ("IFLA_IFNAME", inside),
+        ("IFLA_ADDRESS", _BLANK_MAC),
+        ("IFLA_MTU", mtu),
+        ("IFLA_NET_NS_FD", _BLANK_DESCRIPTOR),
+    ]
+    pair = {"attrs": [("VETH_INFO_PEER", {"index": INNER_INDEX, "attrs": peer})]}
+    info = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", pair)]}
+    body = _link_body(name=_BLANK_NAME[:name_length], up=True)
     body["attrs"] += [("IFLA_MASTER", bridge_index), ("IFLA_MTU", mtu), ("IFLA_LINKINFO", info)]
-    return _message(f"make link {name}", body, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
+    return _encode(body, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
 
 
 def reflecting_port(name: str) -> Message:
@@ -207,6 +227,7 @@ LOOPBACK_INDEX, INNER_INDEX = 1, 2
 """In a namespace of ours: chosen by us, so that no look-up is needed between making and setting up."""
 
 
+@functools.cache
 def raise_link(index: int) -> Message:
     """Brings a link up."""
     return _message(f"bring link {index} up", _link_body(index=index, up=True), RTM_NEWLINK, 0)
@@ -241,6 +262,7 @@ def address(interface: str, *, index: int) -> Message:
     return _message(f"add address {interface}", body, RTM_NEWADDR, flags, {errno.EEXIST})
 
 
+@functools.lru_cache(maxsize=16)
 def route(destination: str, gateway: str, *, index: int | None = None) -> Message:
     """A route of ours in the main table; one that exists gets the new gateway."""
     body = _route_body(destination, gateway)
@@ -290,10 +312,10 @@ def _message(what: str, body: Any, kind: int, flags: int, forgiven: Iterable[int
     return Message(what, _encode(body, kind, flags | NLM_F_ACK), frozenset(forgiven))
 
 
-def _encode(body: Any, kind: int, flags: int) -> bytearray:
+def _encode(body: Any, kind: int, flags: int) -> bytes:
     body["header"]["type"], body["header"]["flags"] = kind, NLM_F_REQUEST | flags
     body.encode()
-    return bytearray(body.data)
+    return bytes(body.data)
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:

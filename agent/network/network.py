@@ -5,10 +5,10 @@ opens it again: what belongs to a recorded task is kept, what does not is remove
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
+from weakref import WeakValueDictionary
 
 from agent.network import names, ports, rules, topology
 from agent.network.addresses import Addresses, Subnet
@@ -51,7 +51,7 @@ class Network:
         self._resolver = resolver
         self._given: dict[str, Record] = {}
         self._broken: set[str] = set()
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._routing = asyncio.Lock()
 
     @classmethod
@@ -83,7 +83,11 @@ class Network:
             ),
             names.Names(run_dir / "dns", [each.gateway for each in parsed], resolv_conf),
         )
-        await network._adopt()
+        try:
+            await network._adopt()
+        except BaseException:
+            await workbench.close()
+            raise
         return network
 
     def attached(self) -> dict[str, Attached]:
@@ -92,7 +96,7 @@ class Network:
 
     async def attach(self, task: str) -> Attached:
         """The task's place; the same one however often it is asked for, until `detach`."""
-        async with self._turns[task]:
+        async with self._turn(task):
             record = self._given.get(task)
             if record is None:
                 record = await self._give(task)
@@ -104,20 +108,21 @@ class Network:
     async def detach(self, task: str) -> None:
         """The task's place is gone for callers at once; the kernel's part follows in the background."""
         await self.unpublish(task)
-        async with self._turns[task]:
+        async with self._turn(task):
             record = self._given.pop(task, None)
             if record is not None:
                 self._records.forget(task)
                 self._broken.discard(task)
                 self._pool.give_back(Slot(record.addresses))
-        self._turns.pop(task, None)
 
     async def publish(self, task: str, published: Sequence[Published]) -> None:
         """Exactly these ports of the node lead to the task from now on.
 
         Raises NetworkError naming a port that another process or task has; then nothing has changed.
         """
-        async with self._turns[task]:
+        for each in published:
+            ports.check_sense(each)
+        async with self._turn(task):
             record = self._given.get(task)
             if record is None:
                 raise NetworkError(f"cannot publish ports of {task}: it is not attached")
@@ -134,7 +139,7 @@ class Network:
 
     async def unpublish(self, task: str) -> None:
         """Idempotent."""
-        async with self._turns[task]:
+        async with self._turn(task):
             record = self._given.get(task)
             if record is None or not record.published:
                 return
@@ -180,13 +185,15 @@ class Network:
         self._given.clear()
 
     async def _adopt(self) -> None:
-        async with asyncio.TaskGroup() as together:
-            together.create_task(self._resolver.start())
-            together.create_task(self._adopt_slots())
+        await self._workbench.do(self._workshop.prepare, self._node_address)
+        starting = asyncio.create_task(self._resolver.start())
+        try:
+            await self._adopt_slots()
+        finally:
+            await starting
         self._pool.fill()
 
     async def _adopt_slots(self) -> None:
-        await self._workbench.do(self._workshop.prepare, self._node_address)
         for record in self._records.read():
             if len(record.addresses) == len(self._subnets) and all(map(self._is_ours, record.addresses)):
                 self._given[record.task] = record
@@ -199,6 +206,13 @@ class Network:
         slots = {record.task: Slot(record.addresses) for record in self._given.values()}
         self._broken = {task for task, slot in slots.items() if not seen.whole(slot)}
         await self._workbench.do(self._workshop.remove, _names(topology.leftovers(slots.values(), seen)))
+
+    def _turn(self, task: str) -> asyncio.Lock:
+        """One thing at a time with a task; forgotten when nobody waits for it."""
+        lock = self._turns.get(task)
+        if lock is None:
+            lock = self._turns[task] = asyncio.Lock()
+        return lock
 
     async def _give(self, task: str) -> Record:
         slot = await self._pool.take()
@@ -250,7 +264,9 @@ def _doors(record: Record) -> dict[rules.Door, rules.Target]:
     """Where the ports of a task lead; the packet rules know IPv4 so far."""
     address = next(each for each in record.addresses if ":" not in each)
     return {
-        rules.Door(each.host_ip, each.protocol, each.host_port): rules.Target(address, each.target_port)
+        rules.Door(each.host_ip.replace(ports.ANYWHERE, ""), each.protocol, each.host_port): rules.Target(
+            address, each.target_port
+        )
         for each in record.published
     }
 
