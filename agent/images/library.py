@@ -77,7 +77,8 @@ class Library:
         self._images: dict[str, Stored] = {}
         self._references: dict[str, str] = {}
         self._held: Counter[str] = Counter()
-        self._changing = threading.RLock()
+        self._changing = threading.RLock()  # one change of the disk at a time; the event loop never takes it
+        self._holding = threading.Lock()  # held for microseconds
 
     @classmethod
     def open(cls, directory: Path, *, boot: str | None = None) -> "Library":
@@ -134,12 +135,14 @@ class Library:
     @contextlib.contextmanager
     def holding(self, diff_ids: Collection[str]) -> Iterator[None]:
         """Layers somebody is about to use are not removed, although no image names them yet."""
-        self._held.update(diff_ids)
+        with self._holding:
+            self._held.update(diff_ids)
         try:
             yield
         finally:
-            self._held.subtract(diff_ids)
-            self._held += Counter()
+            with self._holding:
+                self._held.subtract(diff_ids)
+                self._held += Counter()
 
     def new_layer(self) -> Path:
         """An empty directory to unpack into."""
@@ -159,10 +162,9 @@ class Library:
             self._unsettled.add(diff_id)
 
     def discard(self, path: Path) -> None:
-        """Takes a directory out of sight and removes it."""
-        gone = Path(tempfile.mkdtemp(dir=self._directory / "trash"))
-        with self._changing, contextlib.suppress(FileNotFoundError):
-            path.rename(gone / "gone")
+        """Takes a directory out of sight and removes it; no matter if it was adopted meanwhile."""
+        with self._changing:
+            gone = self._to_trash(path)
         shutil.rmtree(gone, ignore_errors=True)
 
     def add(self, manifest_body: bytes, config_body: bytes, references: Sequence[Reference]) -> Image:
@@ -219,16 +221,32 @@ class Library:
             self._references = {ref: found for ref, found in self._references.items() if found != digest}
             _replace(self._directory / "references.json", self._references)
             self._record(digest).unlink(missing_ok=True)
-            self.remove_unused_layers()
+        self.remove_unused_layers()
 
     def remove_unused_layers(self) -> None:
         with self._changing:
-            used = {diff_id for stored in self._images.values() for diff_id in stored.config.diff_ids}
-            for diff_id in [d for d in self._layers if d not in used and d not in self._held]:
+            gone = [self._put_out_of_sight(diff_id) for diff_id in self._take_unused()]
+        for path in gone:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _take_unused(self) -> list[str]:
+        used = {diff_id for stored in self._images.values() for diff_id in stored.config.diff_ids}
+        with self._holding:
+            unused = [d for d in self._layers if d not in used and d not in self._held]
+            for diff_id in unused:
                 del self._layers[diff_id]
                 self._unsettled.discard(diff_id)
-                self._marker(diff_id).unlink(missing_ok=True)
-                self.discard(self._layer_path(diff_id))
+        return unused
+
+    def _put_out_of_sight(self, diff_id: str) -> Path:
+        self._marker(diff_id).unlink(missing_ok=True)
+        return self._to_trash(self._layer_path(diff_id))
+
+    def _to_trash(self, path: Path) -> Path:
+        gone = Path(tempfile.mkdtemp(dir=self._directory / "trash"))
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(gone / "gone")
+        return gone
 
     def empty_trash(self) -> None:
         for path in (self._directory / "trash").iterdir():
@@ -256,7 +274,7 @@ class Library:
         layers = [path for path in (self._directory / "layers").iterdir() if path.is_dir()]
         leftovers += [path for path in layers if not path.with_suffix(".json").exists()]
         for path in leftovers:
-            path.rename(Path(tempfile.mkdtemp(dir=self._directory / "trash")) / "gone")
+            self._to_trash(path)
 
     def _unfinished_files(self) -> Iterator[Path]:
         for folder in (self._directory, self._directory / "layers", self._directory / "images"):

@@ -45,12 +45,16 @@ async def test_this_platforms_image_is_taken_from_an_index(images: Images, tmp_p
     assert (Path(image.layers[1]) / "marker").read_text() == "amd64"
 
 
+def copy(source: str, target: str) -> None:
+    subprocess.run(["skopeo", "copy", "-q", source, target], check=True)
+
+
 @pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo")
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
 async def test_skopeos_archives_are_imported(form: str, images: Images, tmp_path: Path) -> None:
     build.write_archive(tmp_path / "ours.tar", pictures.web("2"), reference.parse("web:2"))
     target = f"{form}:{tmp_path}/theirs.tar:docker.io/library/web:2"
-    subprocess.run(["skopeo", "copy", "-q", f"oci-archive:{tmp_path}/ours.tar", target], check=True)
+    copy(f"oci-archive:{tmp_path}/ours.tar", target)
 
     (image,) = await images.import_tar(tmp_path / "theirs.tar")
 

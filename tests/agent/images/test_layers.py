@@ -39,6 +39,10 @@ def unpack(blob: bytes, root: Path, limits: Limits | None = None, **promised: st
     )
 
 
+def names_in(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
 def sha256(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
@@ -67,11 +71,9 @@ def test_every_compression_gives_the_same_tree_and_digests(compress, root: Path)
 def test_modes_owners_times_and_attributes_are_exact(root: Path) -> None:
     attributes = {
         "SCHILY.xattr.user.note": "hello",
-        "SCHILY.xattr.security.capability": CAPABILITY.decode("latin-1"),
         "SCHILY.xattr.trusted.overlay.redirect": "/etc",
         "mtime": "1000000000.25",
     }
-    del attributes["SCHILY.xattr.security.capability"]  # binary: tarfile cannot write it; see below
     unpack(
         archive(
             [
@@ -246,9 +248,9 @@ def test_nothing_is_written_outside(name: str, root: Path) -> None:
         assert refused.reason is Reason.BAD_IMAGE
 
     assert [(path, path.lstat().st_mtime_ns, path.lstat().st_nlink) for path, *_ in before] == before
-    assert os.listdir(outside) == ["precious"]
+    assert names_in(outside) == {"precious"}
     assert (outside / "precious").read_text() == "precious"
-    assert os.listdir(root.parent) in (["outside", "layer"], ["layer", "outside"])
+    assert names_in(root.parent) == {"outside", "layer"}
     assert "trusted.overlay.opaque" not in os.listxattr(outside)
 
 
@@ -311,7 +313,7 @@ def test_a_blob_that_ends_early_is_noticed(root: Path) -> None:
 
 
 def test_no_descriptor_is_left_open(root: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(names_in(Path("/proc/self/fd")))
 
     for members in HOSTILE.values():
         try:
@@ -319,4 +321,4 @@ def test_no_descriptor_is_left_open(root: Path) -> None:
         except ImageFailure:
             continue
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(names_in(Path("/proc/self/fd"))) == before

@@ -18,6 +18,7 @@ from orch.oci.manifest import ImageConfig
 from orch.oci.registry import Registry
 
 from agent.images.images import Images, PullFailed
+from agent.images.library import Image
 from agent.images.limits import Limits
 from tests.support import archives
 from tests.support import images as pictures
@@ -48,6 +49,10 @@ async def push(registry: RunningRegistry, name: str, built: Built) -> str:
     return text
 
 
+def run(*command: object) -> bytes:
+    return subprocess.run([str(word) for word in command], check=True, capture_output=True).stdout
+
+
 async def refused(images: Images, name: str, reason: Reason, **how: object) -> str:
     with pytest.raises(PullFailed) as caught:
         await images.pull(name, **how)
@@ -73,10 +78,7 @@ async def test_a_pulled_image_is_there_to_run(registry: RunningRegistry, images:
     assert (layer / "bin/sh").readlink() == Path("busybox")
     assert seen[-1][0] == seen[-1][1] > 0
     assert images.find(name) == image
-    assert (
-        subprocess.run(["chroot", layer, "/bin/sh", "-c", "echo $((6*7))"], capture_output=True).stdout
-        == b"42\n"
-    )
+    assert run("chroot", layer, "/bin/sh", "-c", "echo $((6*7))") == b"42\n"
 
 
 async def test_layers_are_shared_between_images(registry: RunningRegistry, images: Images) -> None:
@@ -276,13 +278,13 @@ async def test_a_full_disk_is_said_to_be_full(registry: RunningRegistry, tmp_pat
     name = await push(registry, "large:full", a_large_image("f"))
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], check=True)
+    run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small)
     try:
         images = await Images.open(small / "images", plain_http={registry.host})
         assert "the disk is full" in await refused(images, name, Reason.DISK_FULL)
         await images.close()
     finally:
-        subprocess.run(["umount", "-l", small], check=True)
+        run("umount", "-l", small)
 
 
 async def test_a_password_is_asked_for_and_sent(tmp_path: Path) -> None:
@@ -336,8 +338,12 @@ async def test_an_agent_killed_in_the_middle_leaves_no_half_layer(
     image = await images.pull(name)
     await images.close()
 
-    assert sum(file.stat().st_size for layer in image.layers for file in Path(layer).iterdir()) == 64 << 20
+    assert size_of(image) == 64 << 20
     assert not list((tmp_path / "images/incoming").iterdir())
+
+
+def size_of(image: Image) -> int:
+    return sum(file.stat().st_size for layer in image.layers for file in Path(layer).iterdir())
 
 
 @pytest.mark.skipif(not shutil.which("umoci") or not shutil.which("skopeo"), reason="needs umoci and skopeo")
@@ -349,19 +355,17 @@ async def test_the_tree_is_the_one_umoci_makes(
     image = await images.pull(name)
     layout = tmp_path / "layout"
     source = f"docker://{registry.host}/rich:1"
-    subprocess.run(["skopeo", "copy", "-q", "--src-tls-verify=false", source, f"oci:{layout}:1"], check=True)
-    subprocess.run(
-        ["umoci", "unpack", "--image", f"{layout}:1", tmp_path / "bundle"], check=True, capture_output=True
-    )
+    run("skopeo", "copy", "-q", "--src-tls-verify=false", source, f"oci:{layout}:1")
+    run("umoci", "unpack", "--image", f"{layout}:1", tmp_path / "bundle")
 
     merged = tmp_path / "merged"
     merged.mkdir()
     lower = ":".join(reversed(image.layers))
-    subprocess.run(["mount", "-t", "overlay", "-o", f"ro,lowerdir={lower}", "overlay", merged], check=True)
+    run("mount", "-t", "overlay", "-o", f"ro,lowerdir={lower}", "overlay", merged)
     try:
         assert described(merged) == described(tmp_path / "bundle/rootfs")
     finally:
-        subprocess.run(["umount", merged], check=True)
+        run("umount", merged)
 
 
 def a_rich_image() -> Built:

@@ -177,4 +177,4 @@ async def test_a_busy_registry_is_unreachable_not_a_bad_image() -> None:
 def test_the_http_library_is_not_loaded_before_it_is_needed(module: str) -> None:
     program = f"import sys; sys.path[:0] = {sys.path!r}; import {module}; sys.exit('aiohttp' in sys.modules)"
 
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
