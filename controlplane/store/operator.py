@@ -109,14 +109,19 @@ def client(connection: etcd_channel.Connection, url: str = "") -> Iterator[Any]:
     try:
         yield etcd
     except etcd3.Etcd3Exception as error:
-        raise port.Unavailable(f"etcd at {url}: {type(error).__name__} {error}".rstrip()) from error
+        raise port.Unavailable(f"etcd at {url}: {type(error).__name__}") from error
     except grpc.RpcError as error:
-        raise port.Refused(
-            f"etcd at {url}: {error.details() if hasattr(error, 'details') else error}"
-        ) from error
+        raise _explained(error, url) from error
     finally:
         with suppress(Exception):
             etcd.close()
+
+
+def _explained(error: Any, url: str) -> port.StoreError:
+    said = f"etcd at {url}: {error.details()}"
+    if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        return port.Unavailable(said)
+    return port.Refused(said)
 
 
 class _Client(etcd3.Etcd3Client):  # type: ignore[misc]

@@ -14,7 +14,7 @@ class Recorder:
     replaced: int = 0
     events: list[port.Event] = field(default_factory=list)
 
-    def replace(self, entries: Sequence[port.Entry], revision: int) -> None:  # noqa: ARG002  the port's
+    def replace(self, entries: Sequence[port.Entry], revision: int) -> None:
         self.values = {entry.key: entry.value for entry in entries}
         self.replaced += 1
 

@@ -101,9 +101,10 @@ async def test_a_dropped_event_is_found_and_repaired_by_comparison(store, write)
         await seen.wait_revision(after)
         wrong = dict(fold.values)
 
+        relisted = asyncio.Event()
+        seen.listen(relisted.set)
         assert await seen.compare() == (write.key,)
-        while fold.replaced < 2:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(relisted.wait(), BOUND_SECONDS)
 
         truth = {entry.key: entry.value for entry in (await store.list("/m/")).entries}
         assert wrong != truth
@@ -130,6 +131,7 @@ async def test_the_comparison_comes_by_itself(store):
 async def test_an_event_under_way_is_not_taken_for_lost(store):
     clock = timers.ManualTimers()
     async with mirrored(store, clock, settle_seconds=2.0) as (seen, fold):
+
         async def settle() -> None:
             await spin()
             clock.advance(2.0)

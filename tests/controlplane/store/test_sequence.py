@@ -6,7 +6,9 @@ from controlplane.store import memory, port, sequence
 
 
 def group(*keys: str, guards: tuple[port.Guard, ...] = ()) -> sequence.Group:
-    return sequence.Group(guards or tuple(port.Absent(key) for key in keys), tuple(port.Put(key, b"v") for key in keys))
+    return sequence.Group(
+        guards or tuple(port.Absent(key) for key in keys), tuple(port.Put(key, b"v") for key in keys)
+    )
 
 
 LEADER = port.Present("/leader")
@@ -73,7 +75,9 @@ async def test_a_later_guard_on_what_the_sequence_itself_wrote_holds(store):
     first = sequence.Group(
         (port.Unchanged("/service", base),), (port.Put("/service", b"new"), port.Delete("/gone"))
     )
-    rest = [group(f"/{n}", guards=(port.Unchanged("/service", base), port.Present("/gone"))) for n in range(200)]
+    rest = [
+        group(f"/{n}", guards=(port.Unchanged("/service", base), port.Present("/gone"))) for n in range(200)
+    ]
 
     outcome = await sequence.commit(store, LEADER, [first, *rest])
 
