@@ -48,9 +48,9 @@ class Firewall:
             wanted = dict(self._wanted)
             if wanted == self._present:
                 return
-            text = self._text(wanted)
-            self._present = None
-            await _run_nft(text)
+            present, self._present = self._present, None
+            if present is None or not await self._changed(wanted, present):
+                await _run_nft(self._whole(wanted))
             self._present = wanted
 
     async def remove(self) -> None:
@@ -60,9 +60,16 @@ class Firewall:
             self._present = None
             await _run_nft(rules.removal())
 
-    def _text(self, wanted: dict[Door, Target]) -> str:
-        if self._present is not None:
-            return rules.change(wanted, self._present)
+    async def _changed(self, wanted: dict[Door, Target], present: dict[Door, Target]) -> bool:
+        """False where the table is not as we left it: somebody flushed the node's rules."""
+        try:
+            await _run_nft(rules.change(wanted, present))
+        except NetworkError as refusal:
+            _log.warning("%s; the whole table is written anew", refusal)
+            return False
+        return True
+
+    def _whole(self, wanted: dict[Door, Target]) -> str:
         return rules.whole(
             wanted, bridge=self._bridge, cluster_range=self._cluster_range, subnets=self._subnets
         )

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -136,30 +137,41 @@ class Names:
         return [sys.executable, "-S", "-m", "agent.network.dns", *own]
 
 
-def remove_folder(folder: Path) -> None:
-    """Once orch-dns has let go of it."""
+def remove_folder(folder: Path, patience_seconds: float = WORD_TIMEOUT_SECONDS) -> None:
+    """Once orch-dns has let go of it; it is killed where that takes longer."""
     if not folder.is_dir():
         return
-    _wait_unlocked(folder)
+    _wait_unlocked(folder, patience_seconds)
     for entry in os.scandir(folder):
         Path(entry.path).unlink(missing_ok=True)
     folder.rmdir()
 
 
-def _wait_unlocked(folder: Path) -> None:
+def _wait_unlocked(folder: Path, patience_seconds: float = WORD_TIMEOUT_SECONDS) -> None:
     """Returns when no orch-dns holds the folder; one that does not listen to words is killed."""
     with (folder / "lock").open("a+b") as lock:
-        patience = time.monotonic() + WORD_TIMEOUT_SECONDS
-        while time.monotonic() < patience:
-            try:
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.01)  # flock cannot wait for a bounded time
-            else:
                 return
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.01)  # flock cannot wait for a bounded time
         lock.seek(0)
-        os.kill(int(lock.read()), signal.SIGKILL)
+        _kill(int(lock.read()))
         fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _kill(pid: int) -> None:
+    """Returns when the process is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [], WORD_TIMEOUT_SECONDS)
+        finally:
+            os.close(process)
 
 
 async def _say(folder: Path, word: str) -> str | None:

@@ -103,10 +103,7 @@ class Workshop:
     def tear_down(self) -> None:
         """Removes the bridge and the folder's mount, after every slot."""
         self._outside.ask([netlink.remove_link(BRIDGE)])
-        if is_mounted(self._folder):
-            unmount(self._folder)
-        if self._folder.is_dir():
-            self._folder.rmdir()
+        remove_folder(self._folder)
 
     def _remove_foreign_bridge(self, links: Sequence[netlink.Link]) -> None:
         """One from a time when the node had other subnets; its ports are swept as leftovers."""
@@ -152,6 +149,19 @@ class Workshop:
             wishes.append(netlink.address(str(subnet.interface(address)), index=netlink.INNER_INDEX))
             wishes.append(netlink.route(anywhere, subnet.gateway, index=netlink.INNER_INDEX))
         return wishes
+
+
+def remove_folder(folder: Path) -> None:
+    """With the mounts on it and in it; idempotent."""
+    if not folder.is_dir():
+        return
+    for entry in os.scandir(folder):
+        unmount(Path(entry.path))
+    while is_mounted(folder):
+        unmount(folder)
+    for entry in os.scandir(folder):
+        Path(entry.path).unlink()
+    folder.rmdir()
 
 
 def unmount(path: Path) -> None:

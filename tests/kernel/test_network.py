@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.network import sweep
 from agent.network.attachment import NetworkError, Peer, Published
 from tests.kernel import network_lab
 from tests.kernel.network_lab import Machine, Node, ask, run_in, serving
@@ -252,6 +253,77 @@ def assert_addresses_are_single(node: Node) -> None:
         assert f"inet {task.addresses[0]}/22" in run_in(task.netns, "ip", "address")
 
 
+def test_a_host_that_flushed_its_rules_gets_ours_again(node: Node, machines: list[Machine]) -> None:
+    task = node.attach("web")
+    node.publish("web", Published("", 8080, 80, "tcp"))
+    machines[0].run("nft", "flush", "ruleset")
+    node.publish("web", Published("", 8080, 80, "tcp"), Published("", 8081, 80, "tcp"))
+
+    with serving(task.netns, 80, "web"):
+        assert ask(machines[2].netns, machines[0].address, 8080).startswith("web")
+        assert ask(machines[2].netns, machines[0].address, 8081).startswith("web")
+
+
+@pytest.mark.parametrize(
+    ("published", "complaint"),
+    [
+        (Published("", 0, 80, "tcp"), "1 to 65535"),
+        (Published("", 80, 80, "sctp"), "tcp or udp"),
+        (Published("198.51.100.9", 80, 80, "tcp"), "not an address of this node"),
+        (Published("::1", 80, 80, "tcp"), "not an IPv4 address"),
+    ],
+)
+def test_a_port_that_cannot_be_is_refused_and_harms_no_other(
+    node: Node, published: Published, complaint: str
+) -> None:
+    node.attach("web")
+    with pytest.raises(NetworkError, match=complaint):
+        node.publish("web", published)
+    node.publish("web", Published("", 8080, 80, "tcp"))
+
+
+def test_attaching_and_detaching_for_long_costs_nothing_in_the_end(node: Node) -> None:
+    tasks = [f"t{number}" for number in range(12)]
+
+    def cycle() -> tuple[int, int, list[str]]:
+        node.call("attach_many", tasks)
+        node.call("detach_many", tasks)
+        node.call("settle")
+        mounts = [each for each in network_lab.mounts() if each.startswith(str(node.folder))]
+        descriptors = len(list(Path(f"/proc/{node.process.pid}/fd").iterdir()))
+        threads = len(list(Path(f"/proc/{node.process.pid}/task").iterdir()))
+        return descriptors, threads, mounts
+
+    cycle()
+    before = cycle()
+    for _ in range(8):
+        cycle()
+    after = cycle()
+    assert after[:2] == before[:2]
+    assert len(after[2]) <= 1 + 4 + len(tasks)
+
+
+def test_a_node_whose_namespace_is_gone_is_swept(machines: list[Machine], tmp_path: Path) -> None:
+    before = network_lab.mounts()
+    node = Node(machines[0], tmp_path / "one", SUBNETS[0])
+    dns = node.dns_pid()
+    node.attach("web")
+    node.kill()
+
+    sweep.sweep(node.folder / "run", node.folder / "state")
+    sweep.sweep(node.folder / "run", node.folder / "state")
+
+    assert network_lab.mounts() == before
+    assert not list((node.folder / "run").iterdir())
+    assert is_gone(dns)
+
+
+def is_gone(pid: int) -> bool:
+    """Also where nobody has asked for its exit status yet."""
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+
+
 def test_cleanup_leaves_nothing_behind(machines: list[Machine], tmp_path: Path) -> None:
     before = [machine.picture() for machine in machines], network_lab.mounts()
     node = Node(machines[0], tmp_path / "one", SUBNETS[0])
@@ -266,4 +338,4 @@ def test_cleanup_leaves_nothing_behind(machines: list[Machine], tmp_path: Path) 
     assert ([machine.picture() for machine in machines], network_lab.mounts()) == before
     assert not list((tmp_path / "one/run").iterdir())
     assert not list((tmp_path / "one/state").iterdir())
-    assert not Path(f"/proc/{dns}").exists()
+    assert is_gone(dns)
