@@ -7,7 +7,7 @@ becomes visible (in `library`) only after its digests proved right.
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orch.oci.failure import ImageFailure, Reason, bad_image
 
@@ -35,8 +35,7 @@ _DROPPED_ATTRIBUTES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What was promised of a layer. An empty digest was not promised."""
 
     size: int
@@ -44,8 +43,7 @@ class Expected:
     diff_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked:
+class Unpacked(NamedTuple):
     digest: str
     diff_id: str
     size: int

@@ -308,7 +308,8 @@ class Library:
 
     def _mark(self, layer: Layer, *, settled: bool) -> None:
         words = {"diff_id": layer.diff_id, "size": layer.size, "boot": self._boot, "settled": settled}
-        _replace(self._marker(layer.diff_id), words)
+        # Not flushed: a marker lost in a power cut means a layer to be pulled again, nothing worse.
+        _replace(self._marker(layer.diff_id), words, flush=False)
 
     def _layer_path(self, diff_id: str) -> Path:
         return self._directory / "layers" / diff_id.removeprefix("sha256:")[:_ID_DIGITS]
@@ -336,19 +337,21 @@ def _stored(digest: str, manifest_body: bytes, config_body: bytes) -> Stored:
     return Stored(digest, parsed, manifest.config(config_body))
 
 
-def _replace(path: Path, words: object) -> None:
-    """Whole or not at all, also after a power cut."""
+def _replace(path: Path, words: object, *, flush: bool = True) -> None:
+    """Whole or not at all; with `flush` also after a power cut."""
     fresh = path.with_name(path.name + _UNFINISHED)
     with fresh.open("w") as file:
         json.dump(words, file)
         file.flush()
-        os.fsync(file.fileno())
+        if flush:
+            os.fsync(file.fileno())
     fresh.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    if flush:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _read(path: Path) -> dict[str, object]:

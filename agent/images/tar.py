@@ -5,9 +5,9 @@ layer may hold (setuid, devices, attributes). Knows ustar, pax and GNU long name
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from orch.oci.failure import bad_image
 
@@ -52,8 +52,7 @@ class Source(Protocol):
     def skip(self, count: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One member of the archive. Its content follows in the stream, `size` bytes."""
 
     name: str
@@ -65,7 +64,7 @@ class Entry:
     mtime_ns: int = 0
     target: str = ""
     device: tuple[int, int] = (0, 0)
-    xattrs: Mapping[str, bytes] = field(default_factory=dict)
+    xattrs: Mapping[str, bytes] = MappingProxyType({})
 
 
 def entries(source: Source, limits: Limits) -> Iterator[Entry]:

@@ -1,13 +1,11 @@
 """Starts an unpacker for one layer, feeds it, and reads its verdict."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import asdict
 from pathlib import Path
 
 from orch.oci.failure import ImageFailure, Reason, bad_image
@@ -54,10 +52,10 @@ async def from_file(fd: int, root: Path, *, size: int, digest: str, diff_id: str
 async def _start(
     root: Path, size: int, digest: str, diff_id: str, limits: Limits, *, stdin: int
 ) -> asyncio.subprocess.Process:
-    order = {"root": str(root), "size": size, "digest": digest, "diff_id": diff_id, "limits": asdict(limits)}
+    order = (root, size, digest, diff_id, *limits)
     paths = "\n".join(path for path in sys.path if path)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, paths, json.dumps(order)),
+        *(sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, paths, *map(str, order)),
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -89,10 +87,10 @@ async def _verdict(process: asyncio.subprocess.Process) -> int:
     if not said:
         last = complaint.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise bad_image(f"the unpacker ended with {process.returncode}: {last[0]}")
-    words = json.loads(said)
-    if "reason" in words:
-        raise ImageFailure(Reason(words["reason"]), words["message"])
-    return int(words["size"])
+    word, _, rest = said.decode().partition("\n")
+    if word != "done":
+        raise ImageFailure(Reason(word), rest)
+    return int(rest)
 
 
 async def _all_of(pipe: asyncio.StreamReader | None) -> bytes:
