@@ -33,7 +33,7 @@ CLIENT = """
 import socket, sys
 kind, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-s.settimeout(5)
+s.settimeout(float(sys.argv[4]))
 s.connect((host, port))
 if kind == "udp": s.send(b"hello")
 data = b""
@@ -164,9 +164,9 @@ def run_in(netns: str, *command: str, check: bool = True) -> str:
     return done.stdout
 
 
-def ask(netns: str, host: str, port: int, kind: str = "tcp") -> str:
+def ask(netns: str, host: str, port: int, kind: str = "tcp", patience_seconds: float = 5) -> str:
     """What a server answers: its name and the address from which it saw us come."""
-    return run_in(netns, sys.executable, "-S", "-c", CLIENT, kind, host, str(port))
+    return run_in(netns, sys.executable, "-S", "-c", CLIENT, kind, host, str(port), str(patience_seconds))
 
 
 @contextmanager

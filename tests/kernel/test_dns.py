@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.network.attachment import Attached
+from agent.network import sweep
+from agent.network.attachment import Attached, NetworkError
 from tests.kernel import network_lab
 from tests.kernel.network_lab import Machine, Node, run_in
 
@@ -23,7 +24,8 @@ server, questions = sys.argv[1], json.loads(sys.argv[2])
 for name, kind, way in questions:
     query = dns.message.make_query(name, kind, use_edns=0 if "edns" in way else -1, payload=1232)
     try:
-        reply = (dns.query.tcp if "tcp" in way else dns.query.udp)(query, server, timeout=9)
+        ask = dns.query.tcp if "tcp" in way else dns.query.udp
+        reply = ask(query, server, timeout=0.5 if "quick" in way else 9)
     except Exception as error:
         print(json.dumps([type(error).__name__, []]))
         continue
@@ -159,9 +161,21 @@ def test_an_orch_dns_killed_under_an_idle_agent_is_started_again(
     killed = node.dns_pid()
     os.kill(killed, signal.SIGKILL)
 
-    answers = (look_up(task, ("web.default.orch", "A", "udp")) for _ in range(20))
+    answers = (look_up(task, ("web.default.orch", "A", "udp quick")) for _ in range(40))
     assert ["NOERROR", ["10.208.4.7"]] in (answer[0] for answer in answers)
     assert node.dns_pid() != killed
+
+
+def test_a_name_server_in_the_way_is_said_so(tmp_path: Path) -> None:
+    with (
+        network_lab.lab("192.0.2.1/24") as machines,
+        network_lab.serving(machines[0].netns, 53, "somebody", "udp"),
+        pytest.raises(NetworkError, match=r"port 53 of 10\.208\.4\.1: Address already in use; a name server"),
+    ):
+        try:
+            Node(machines[0], tmp_path / "one", "10.208.4.0/22")
+        finally:
+            sweep.sweep(tmp_path / "one/run", tmp_path / "one/state")
 
 
 def test_orch_dns_is_small(world: tuple[Node, Attached, Path, Machine]) -> None:

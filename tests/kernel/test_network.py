@@ -169,7 +169,7 @@ def test_a_task_cannot_reach_what_listens_on_the_nodes_loopback(node: Node, mach
 
     with serving(machines[0].netns, 99, "private", host="127.0.0.9"):
         with pytest.raises(AssertionError, match="timed out"):
-            ask(task.netns, "127.0.0.9", 99)
+            ask(task.netns, "127.0.0.9", 99, patience_seconds=0.5)
         machines[0].run("nft", "flush", "chain", "ip", "orch", "guard")
         assert ask(task.netns, "127.0.0.9", 99).startswith("private"), "the guard is what kept it out"
 
@@ -234,6 +234,10 @@ def test_killed_in_the_middle_of_attaching_nothing_leaks_and_no_address_is_given
     node.call("settle")
     node.call("close")
     node.process.wait()
+    links = {link.split()[0].split("@")[0] for link in node.machine.run("ip", "-br", "link").splitlines()}
+    slots = set(node.namespaces())
+    assert links == {"lo", "uplink", "orch0"} | {f"orch{slot}" for slot in slots}
+    assert len(slots) <= 4, "only the pool is left"
     node.start()
     assert node.attached() == {}
 

@@ -4,6 +4,7 @@ Writes a line to READY_FD once it listens, or what is in the way. Of two on one 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import sys
@@ -20,11 +21,21 @@ def main(folder: str, resolv_conf: str, ready: str, *addresses: str) -> int:
         os.pwrite(lock, b"%10d" % os.getpid(), 0)
         server = Server(Path(folder), addresses, Path(resolv_conf))
     except OSError as error:
-        _tell(int(ready), f"orch-dns cannot listen on {', '.join(addresses)}: {error}")
+        where = ", ".join(addresses)
+        _tell(
+            int(ready),
+            f"orch-dns cannot listen on port 53 of {where}: {error.strerror or error}{_advice(error)}",
+        )
         return 1
     _tell(int(ready), "ok")
     server.run()
     return 0
+
+
+def _advice(error: OSError) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return ""
+    return "; a name server of this node listens on every address: bind it to the addresses that it serves"
 
 
 def _tell(ready: int, line: str) -> None:

@@ -43,10 +43,10 @@ class Zone:
 
 
 def read(path: Path) -> Zone:
-    """An empty zone where there is no file yet."""
+    """An empty zone where there is no file yet, or a power failure cut it off: the agent sends it again."""
     try:
         return Zone(json.loads(path.read_bytes()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return Zone({})
 
 
