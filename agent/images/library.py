@@ -14,7 +14,6 @@ written, and a layer never made durable is not believed by a later boot.
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -30,8 +29,9 @@ from orch.oci.failure import ImageFailure, bad_image
 from orch.oci.manifest import ImageConfig, Manifest
 from orch.oci.reference import Reference
 
+from agent.images import record
+
 _ID_DIGITS = 24
-_UNFINISHED = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +173,9 @@ class Library:
         stored = _stored(digest, manifest_body, config_body)
         if missing := [d for d in stored.config.diff_ids if d not in self._layers]:
             raise RuntimeError(f"image {digest} lacks the layers {missing}")
-        record = {"manifest": manifest_body.decode(), "config": config_body.decode()}
+        words = {"manifest": manifest_body.decode(), "config": config_body.decode()}
         with self._changing:
-            _replace(self._record(digest), record)
+            record.replace(self._record(digest), words)
             self._images[digest] = stored
             self.name(digest, references)
         return self._image(stored, str(references[0]) if references else digest)
@@ -186,7 +186,7 @@ class Library:
             named = self._references | {_key(ref): digest for ref in references}
             if named != self._references:
                 self._references = named
-                _replace(self._directory / "references.json", named)
+                record.replace(self._directory / "references.json", named)
 
     def settle(self) -> None:
         """Makes new layers durable: one flush of the file system for all of them."""
@@ -206,7 +206,7 @@ class Library:
         with self._changing:
             digest = self._references.pop(_key(ref), None)
             if digest:
-                _replace(self._directory / "references.json", self._references)
+                record.replace(self._directory / "references.json", self._references)
             tagged = any("@" not in reference for reference in self.references_of(digest or ""))
             return None if tagged else digest
 
@@ -219,7 +219,7 @@ class Library:
             if not self._images.pop(digest, None):
                 return
             self._references = {ref: found for ref, found in self._references.items() if found != digest}
-            _replace(self._directory / "references.json", self._references)
+            record.replace(self._directory / "references.json", self._references)
             self._record(digest).unlink(missing_ok=True)
         self.remove_unused_layers()
 
@@ -268,7 +268,7 @@ class Library:
         """An unpacker orphaned a moment ago may still write into its directory: it may, out of sight."""
         leftovers = [*(self._directory / "incoming").iterdir(), *self._unfinished_files()]
         for marker in (self._directory / "layers").glob("*.json"):
-            words = _read(marker)
+            words = record.read(marker)
             if not words.get("settled") and words.get("boot") != self._boot:
                 marker.unlink()
         layers = [path for path in (self._directory / "layers").iterdir() if path.is_dir()]
@@ -278,11 +278,11 @@ class Library:
 
     def _unfinished_files(self) -> Iterator[Path]:
         for folder in (self._directory, self._directory / "layers", self._directory / "images"):
-            yield from folder.glob(f"*{_UNFINISHED}")
+            yield from folder.glob(f"*{record.UNFINISHED}")
 
     def _read(self) -> None:
         for marker in (self._directory / "layers").glob("*.json"):
-            words = _read(marker)
+            words = record.read(marker)
             layer = Layer(str(words["diff_id"]), int(str(words["size"])))
             if self._layer_path(layer.diff_id).is_dir():
                 self._layers[layer.diff_id] = layer
@@ -290,26 +290,26 @@ class Library:
                     self._unsettled.add(layer.diff_id)
             else:
                 marker.unlink()
-        for record in (self._directory / "images").glob("*.json"):
-            self._read_image(record)
-        known = _read(self._directory / "references.json")
+        for path in (self._directory / "images").glob("*.json"):
+            self._read_image(path)
+        known = record.read(self._directory / "references.json")
         self._references = {ref: str(digest) for ref, digest in known.items() if digest in self._images}
 
-    def _read_image(self, record: Path) -> None:
+    def _read_image(self, path: Path) -> None:
         """A record that is not whole, or lacks a layer, is no image: it will be pulled again."""
-        words = _read(record)
-        digest = f"sha256:{record.stem}"
+        words = record.read(path)
+        digest = f"sha256:{path.stem}"
         with contextlib.suppress(ImageFailure):
             stored = _stored(digest, str(words.get("manifest")).encode(), str(words.get("config")).encode())
             if all(diff_id in self._layers for diff_id in stored.config.diff_ids):
                 self._images[digest] = stored
                 return
-        record.unlink()
+        path.unlink()
 
     def _mark(self, layer: Layer, *, settled: bool) -> None:
         words = {"diff_id": layer.diff_id, "size": layer.size, "boot": self._boot, "settled": settled}
         # Not flushed: a marker lost in a power cut means a layer to be pulled again, nothing worse.
-        _replace(self._marker(layer.diff_id), words, flush=False)
+        record.replace(self._marker(layer.diff_id), words, flush=False)
 
     def _layer_path(self, diff_id: str) -> Path:
         return self._directory / "layers" / diff_id.removeprefix("sha256:")[:_ID_DIGITS]
@@ -335,29 +335,3 @@ def _stored(digest: str, manifest_body: bytes, config_body: bytes) -> Stored:
     if not isinstance(parsed, Manifest):
         raise bad_image(f"{digest} is an index, not an image")
     return Stored(digest, parsed, manifest.config(config_body))
-
-
-def _replace(path: Path, words: object, *, flush: bool = True) -> None:
-    """Whole or not at all; with `flush` also after a power cut."""
-    fresh = path.with_name(path.name + _UNFINISHED)
-    with fresh.open("w") as file:
-        json.dump(words, file)
-        file.flush()
-        if flush:
-            os.fsync(file.fileno())
-    fresh.rename(path)
-    if flush:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def _read(path: Path) -> dict[str, object]:
-    """The words in a file of ours; none if it is missing or damaged."""
-    try:
-        words = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return words if isinstance(words, dict) else {}

@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import importlib
 import json
-import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from urllib.parse import urlencode, urljoin
 from orch.oci import auth, manifest
 from orch.oci.failure import ImageFailure, Reason, bad_image
 from orch.oci.manifest import Descriptor
+from orch.oci.reaching import Reaching
 from orch.oci.reference import DOCKER_HUB, Reference
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Registry:
         sent = dict(headers or {})
         if key in self._answers:
             sent["Authorization"] = self._answers[key]
-        with self._reaching(ref.registry):
+        with Reaching(ref.registry):
             answer = await session.request(method, url, headers=sent, data=data)
             if answer.status == 401:
                 header = answer.headers.get("WWW-Authenticate", "")
@@ -230,7 +230,7 @@ class Registry:
         session = await self._opened()
         headers = {"Authorization": credentials.basic()} if credentials else {}
         url = bearer.url(f"repository:{ref.repository}:{actions}")
-        with self._reaching(bearer.realm.partition("://")[2].partition("/")[0]):
+        with Reaching(bearer.realm.partition("://")[2].partition("/")[0]):
             async with session.get(url, headers=headers) as answer:
                 if answer.status != 200:
                     raise self._unauthorized(ref)
@@ -259,9 +259,6 @@ class Registry:
 
     # What went wrong
 
-    def _reaching(self, registry: str) -> "_Reaching":
-        return _Reaching(registry, plain=registry in self._plain_http)
-
     async def _not_found(self, ref: Reference) -> ImageFailure:
         try:
             tags = await self.tags(ref)
@@ -289,50 +286,6 @@ class Registry:
             Reason.REGISTRY_UNREACHABLE if busy else Reason.BAD_IMAGE,
             f"registry {ref.registry} answered {answer.status} for {ref.familiar}: {text or answer.reason}",
         )
-
-
-class _Reaching:
-    """Turns what the network throws into a sentence."""
-
-    def __init__(self, registry: str, *, plain: bool) -> None:
-        self._registry = registry
-        self._plain = plain
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        import aiohttp
-
-        if not isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
-            return
-        raise ImageFailure(
-            Reason.REGISTRY_UNREACHABLE, f"registry {self._registry} {self._sentence(error)}"
-        ) from error
-
-    def _sentence(self, error: BaseException) -> str:
-        import aiohttp
-
-        match error:
-            case aiohttp.ClientConnectorCertificateError():
-                return "shows a certificate that is not trusted here: add its CA to this machine"
-            case aiohttp.ClientSSLError() | ssl.SSLError():
-                return "does not speak TLS: if it is meant to speak plain HTTP, allow it by name"
-            case aiohttp.ClientConnectorDNSError():
-                return "is unknown to the name service: is the name right?"
-            case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
-                return "does not answer (connection refused): is it running?"
-            case TimeoutError():
-                return "does not answer (no word in time): is it running, and is a firewall between?"
-            case aiohttp.ClientConnectorError():
-                why = error.os_error.strerror or str(error.os_error)
-                return f"does not answer ({why.lower()}): is it running?"
-            case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
-                return "broke the connection off"
-            case _:
-                return f"cannot be talked to: {error}"
 
 
 async def _read(answer: "aiohttp.ClientResponse", most: int, what: str) -> bytes:
