@@ -145,7 +145,7 @@ def _command(settings: Settings) -> list[str]:
         "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
         "--initial-cluster", f"orch={peer}",
         # A lone member elects itself, so short ticks are safe: ready in 0.1 s, not 0.7 s; leases of 1 s.
-        "--heartbeat-interval", "20", "--election-timeout", "200",
+        "--heartbeat-interval", "40", "--election-timeout", "200",
         # Entries kept in memory; etcd's default of 100,000 can be gigabytes.
         "--snapshot-count", "2000",
         "--quota-backend-bytes", str(settings.quota_bytes),
