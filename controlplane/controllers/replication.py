@@ -1,0 +1,343 @@
+"""Every wanted slot has an incumbent, and a successor while it changes; no other slot has anything.
+
+The only emitter of CreateTask. Each slot is settled in turn and the counts are kept along the way, so that
+every prefix of what is emitted leaves a legal cluster: never fewer available slots than the floor, never more
+successors than the surge, never more than two live tasks in a slot.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orch.model.event import EventType
+from orch.model.names import ServiceName, TaskId
+from orch.model.rollout import Rollout
+from orch.model.service import Service, TaskTemplate
+from orch.model.task import Task
+
+from controlplane.cluster.change import Change, CreateTask, RetireTask, Tell, Waiting, WakeAt
+from controlplane.cluster.snapshot import Cluster
+from controlplane.controllers import backoff, bounds, drain, node_loss, slots, wants
+from controlplane.controllers.slots import Layout, Slot
+from controlplane.controllers.wants import Want
+
+PLACE_PATIENCE_SECONDS = 1.0
+"""How long a successor may be without a place before its incumbent makes room, if the floor allows."""
+
+
+def decide(cluster: Cluster, name: ServiceName, now: float) -> Iterator[Change]:
+    """Surplus goes; slots in two minds are settled, lost ones replaced, empty ones filled, old ones renewed."""
+    service = cluster.service(name)
+    if service is None:
+        for task in cluster.tasks_of(name):
+            if cluster.is_live(task):
+                yield RetireTask(task.id, "its service is gone")
+        return
+    layout = slots.read(cluster, service)
+    for task in layout.surplus:
+        yield RetireTask(task.id, _why_surplus(service, task))
+    rollout = cluster.rollout(name)
+    if rollout is not None and not service.deleted:
+        yield from _Exchange(cluster, service, rollout, layout, now).run()
+
+
+def _why_surplus(service: Service, task: Task) -> str:
+    if service.deleted:
+        return "the service is deleted"
+    if task.id.birth != service.birth:
+        return "of an earlier service of the same name"
+    return f"scaled to {service.replicas}"
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Kept in step with every change that is emitted."""
+
+    available: int = 0
+    successors: int = 0
+    in_flight: int = 0
+
+
+class _Exchange:
+    """One look at all wanted slots of a service."""
+
+    def __init__(
+        self, cluster: Cluster, service: Service, rollout: Rollout, layout: Layout, now: float
+    ) -> None:
+        self.cluster, self.service, self.rollout, self.layout, self.now = (
+            cluster,
+            service,
+            rollout,
+            layout,
+            now,
+        )
+        self.wants = wants.of_slots(cluster, service, rollout, layout)
+        self.bounds = bounds.bounds_of(service, len(layout))
+        self.counts = _Counts()
+        self.wake: list[float] = []
+
+    def run(self) -> Iterator[Change]:
+        for slot in self.layout:
+            self._count(slot)
+        for slot in self.layout:
+            yield from self._settle(slot, self.wants[slot.number])
+        for slot in self.layout:
+            yield from self._replace_lost(slot)
+        for slot in self.layout:
+            if not slot.live:
+                yield from self._fill(slot, self.wants[slot.number])
+        yield from self._renew()
+        due = [instant for instant in self.wake if instant > self.now]
+        if due:
+            yield WakeAt(min(due))
+
+    # ── counting ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _count(self, slot: Slot) -> None:
+        want = self.wants[slot.number]
+        self.counts.available += self._is_served(slot, want)
+        self.counts.successors += slot.successor is not None
+        self.counts.in_flight += self._is_in_flight(slot, want)
+        for task in slot.live:
+            at = self.cluster.available_at(task)
+            if at is not None and at > self.now:
+                self.wake.append(at)
+
+    def _is_served(self, slot: Slot, want: Want) -> bool:
+        if any(self._is_available(task) for task in slot.live):
+            return True
+        return not slot.live and self._due(slot, want.revision).done
+
+    def _is_in_flight(self, slot: Slot, want: Want) -> bool:
+        """Its task of the wanted revision is not there yet; a lost one tells nothing of the revision."""
+        if slot.successor is not None:
+            return True
+        task = slot.latest
+        if task is None or task.revision != want.revision or self.cluster.is_lost(task):
+            return False
+        return not self._is_served(slot, want)
+
+    def _is_available(self, task: Task) -> bool:
+        return self.cluster.is_available(task, self.now)
+
+    def _has_spare(self) -> bool:
+        """One more slot may go without an available task."""
+        return self.counts.available - 1 >= self.bounds.floor
+
+    # ── two live tasks in a slot ─────────────────────────────────────────────────────────────────────────
+
+    def _settle(self, slot: Slot, want: Want) -> Iterator[Change]:
+        """What does not fit goes, unless the slot would lose its only available task."""
+        for extra in slot.live[2:]:
+            slot.live.remove(extra)
+            yield RetireTask(extra.id, "a slot has one incumbent and one successor")
+        incumbent, successor = slot.incumbent, slot.successor
+        if incumbent is None or successor is None:
+            return
+        old, new = self._unfit(incumbent, want), self._unfit(successor, want)
+        if not old and not new and want.held:
+            return
+        if old and not new:
+            yield from self._succeed(slot, incumbent, successor, old)
+            return
+        leaves, stays = (
+            (incumbent, successor)
+            if self._is_available(successor) and not self._is_available(incumbent)
+            else (successor, incumbent)
+        )
+        if new and not old and leaves is incumbent:
+            leaves, stays = successor, incumbent
+            if not self._has_spare():
+                yield Waiting(successor.id, f"{incumbent.id} is not available yet; until then this one stays")
+                return
+            self.counts.available -= 1
+        yield from self._retire(slot, leaves, self._unfit(leaves, want) or f"{stays.id} has the slot")
+
+    def _succeed(self, slot: Slot, incumbent: Task, successor: Task, reason: str) -> Iterator[Change]:
+        """The successor fits and the incumbent does not: it takes over as soon as it is available."""
+        if self._is_available(successor) or self._is_gone(incumbent):
+            yield from self._retire(slot, incumbent, reason)
+        elif self._wants_room(successor) and (not self._is_available(incumbent) or self._has_spare()):
+            self.counts.available -= self._is_available(incumbent)
+            yield from self._retire(slot, incumbent, f"makes room for {successor.id}: {reason}")
+        else:
+            yield Waiting(incumbent.id, f"{reason}; goes when {successor.id} is available")
+
+    def _wants_room(self, successor: Task) -> bool:
+        patient_until = successor.created_at + PLACE_PATIENCE_SECONDS
+        if not successor.node:
+            self.wake.append(patient_until)
+        return not successor.node and patient_until <= self.now
+
+    def _retire(self, slot: Slot, task: Task, reason: str) -> Iterator[Change]:
+        if len(slot.live) > 1:
+            self.counts.successors -= 1
+        slot.live.remove(task)
+        slot.past.append(task)
+        yield RetireTask(task.id, reason)
+
+    def _unfit(self, task: Task, want: Want) -> str:
+        """Why the task is not what the slot is to have; empty when it is."""
+        if task.revision != want.revision:
+            return f"revision {want.revision} replaces {task.revision}"
+        if want.bound_to and task.node and task.node not in want.bound_to:
+            return f"revision {task.revision} belongs on {', '.join(want.bound_to)}"
+        if not task.node and task.bound_to != want.bound_to:
+            return f"revision {task.revision} belongs on {', '.join(want.bound_to) or 'any node'}"
+        loss = node_loss.of(self.cluster, task)
+        if loss is not None and self._is_gone(task):
+            return loss.reason
+        return drain.reason_to_leave(self.cluster, task)
+
+    # ── lost nodes ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_gone(self, task: Task) -> bool:
+        """Its node is lost, and the service's word allows a replacement now."""
+        loss = node_loss.of(self.cluster, task)
+        return loss is not None and loss.replaceable_at is not None and loss.replaceable_at <= self.now
+
+    def _replace_lost(self, slot: Slot) -> Iterator[Change]:
+        for task in list(slot.live):
+            loss = node_loss.of(self.cluster, task)
+            if loss is None:
+                continue
+            if self._is_gone(task):
+                yield from self._retire(slot, task, loss.reason)
+                yield self._tell(
+                    EventType.WARNING, "NodeLost", task.id, f"{loss.reason}; {task.id} is replaced"
+                )
+            elif loss.replaceable_at is None:
+                yield Waiting(
+                    task.id, f"{loss.reason}; onNodeLoss is wait: remove the node to replace the task"
+                )
+            else:
+                self.wake.append(loss.replaceable_at)
+                left = loss.replaceable_at - self.now
+                yield Waiting(task.id, f"{loss.reason}; in {left:.0f}s it has surely stopped and is replaced")
+
+    # ── empty slots ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _fill(self, slot: Slot, want: Want) -> Iterator[Change]:
+        """With the wanted revision if that may get further now, else with what the slot had."""
+        revision = want.revision
+        if want.revision != want.fill:
+            if self.counts.in_flight < self.bounds.in_flight:
+                self.counts.in_flight += 1
+            else:
+                revision = want.fill
+        due = self._due(slot, revision)
+        last = slot.past[-1] if slot.past else None
+        if due.done:
+            return
+        if bounds.is_exclusive(self.service.spec):
+            stopping = next((task for task in slot.past if self._may_run_still(task)), None)
+            if stopping is not None:
+                yield Waiting(stopping.id, "not replaced before it has provably stopped")
+                return
+        if due.at is None or due.at > self.now:
+            yield Waiting(last.id if last else self.service.name, self._in_a_while(due))
+            self.wake.extend(() if due.at is None else (due.at,))
+            return
+        yield from self._create(
+            slot, want, revision, f"replaces {last.id}" if last else f"slot {slot.number}"
+        )
+        if due.reason and last:
+            yield self._tell(EventType.WARNING, "TaskReplaced", last.id, due.reason)
+
+    def _may_run_still(self, task: Task) -> bool:
+        if self.cluster.has_finished(task):
+            return False
+        loss = node_loss.of(self.cluster, task)
+        return loss is None or not self._is_gone(task)
+
+    def _in_a_while(self, due: backoff.Due) -> str:
+        return due.reason if due.at is None else f"{due.reason}; replaced in {due.at - self.now:.1f}s"
+
+    def _due(self, slot: Slot, revision: int) -> backoff.Due:
+        template = self._template(revision)
+        return backoff.due(self.cluster, slot.past, revision, template) if template else backoff.NOW
+
+    def _template(self, revision: int) -> TaskTemplate | None:
+        return self.cluster.template(self.service.name, revision)
+
+    def _create(self, slot: Slot, want: Want, revision: int, cause: str) -> Iterator[Change]:
+        """The attempt is greater than any that is known or was forgotten, so no uid ever returns."""
+        known = max((task.id.attempt for task in (*slot.live, *slot.past)), default=0)
+        attempt = max(known, self.rollout.forgotten_attempt) + 1
+        name = self.service.name
+        bound_to = want.bound_to if revision == want.revision else ()
+        if slot.node:
+            bound_to = (slot.node,)
+        task = Task(
+            TaskId(name.namespace, name.name, self.service.birth, slot.number, attempt),
+            revision,
+            cause=cause,
+            bound_to=bound_to,
+            created_at=self.now,
+        )
+        slot.live.append(task)
+        yield CreateTask(task)
+
+    # ── renewal ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _renew(self) -> Iterator[Change]:
+        """Slots whose only task does not fit; those that nobody misses first."""
+        stale = []
+        for slot in self.layout:
+            if len(slot.live) == 1:
+                reason = self._unfit(slot.live[0], self.wants[slot.number])
+                if reason:
+                    stale.append((self._is_available(slot.live[0]), slot.number, slot, reason))
+        for _, number, slot, reason in sorted(stale, key=lambda each: each[:2]):
+            yield from self._renew_slot(slot, self.wants[number], reason)
+
+    def _renew_slot(self, slot: Slot, want: Want, reason: str) -> Iterator[Change]:
+        incumbent = slot.live[0]
+        if self.cluster.is_lost(incumbent):
+            return
+        changes = incumbent.revision != want.revision
+        if changes and self.counts.in_flight >= self.bounds.in_flight:
+            yield Waiting(incumbent.id, f"{reason}; {self.bounds.in_flight} at a time")
+            return
+        due = self._due(slot, want.revision) if changes else backoff.NOW
+        if due.at is not None and due.at > self.now:
+            self.wake.append(due.at)
+            yield Waiting(incumbent.id, self._in_a_while(due))
+            return
+        self.counts.in_flight += changes
+        if self._goes_first(incumbent, want):
+            self.counts.available -= self._is_available(incumbent)
+            yield from self._retire(slot, incumbent, reason)
+            if not bounds.is_exclusive(self.service.spec):
+                yield from self._create(slot, want, want.revision, f"replaces {incumbent.id}: {reason}")
+        elif self.counts.successors < self.bounds.surge:
+            self.counts.successors += 1
+            yield from self._create(slot, want, want.revision, f"succeeds {incumbent.id}: {reason}")
+        else:
+            self.counts.in_flight -= changes
+            yield Waiting(incumbent.id, f"{reason}; {self._why_not_now()}")
+
+    def _goes_first(self, incumbent: Task, want: Want) -> bool:
+        """The incumbent is retired before its successor is there.
+
+        Because nobody misses it; or the floor allows it, and there is no surge left or no room for two on the node.
+        """
+        if not self.cluster.is_ready(incumbent):
+            return True
+        if self._is_available(incumbent) and not self._has_spare():
+            return False
+        if self.counts.successors >= self.bounds.surge:
+            return self._is_available(incumbent) or self._has_spare()
+        return incumbent.node in want.bound_to and self._excludes_itself(want.revision)
+
+    def _excludes_itself(self, revision: int) -> bool:
+        template = self._template(revision)
+        if template is None:
+            return False
+        return template.placement.max_per_node == 1 or any(port.published for port in template.ports)
+
+    def _why_not_now(self) -> str:
+        spent = f"surge {self.bounds.surge} is used up" if self.bounds.surge else "there is no surge"
+        return f"{spent}, and {self.counts.available} available is not above the floor of {self.bounds.floor}"
+
+    def _tell(self, kind: EventType, reason: str, task: TaskId, message: str) -> Tell:
+        return Tell(kind, reason, f"task/{task.full_name}", task.namespace, message)

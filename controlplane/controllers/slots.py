@@ -1,0 +1,106 @@
+"""The slots of a service as the picture has them: which are wanted, and what is in each.
+
+A replicated service has the slots 1 to `replicas`. A global one has a slot for each node that may run it,
+numbered by the node's place in the cluster's range; a node that is down leaves the count, and its tasks are
+left alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from orch.model.node import Node
+from orch.model.policy import PlacementSpec
+from orch.model.service import Mode, Service
+from orch.model.task import Task
+
+from controlplane.cluster import fitness
+from controlplane.cluster.snapshot import Cluster
+
+
+@dataclass(slots=True)
+class Slot:
+    """One place in the service, of its present life."""
+
+    number: int
+    node: str = ""
+    """Global services: the node that the slot is for."""
+    live: list[Task] = field(default_factory=list)
+    """Wanted and not finished: the incumbent, then the successor."""
+    past: list[Task] = field(default_factory=list)
+    """Retired or finished, and not yet forgotten; by attempt."""
+
+    @property
+    def incumbent(self) -> Task | None:
+        return self.live[0] if self.live else None
+
+    @property
+    def successor(self) -> Task | None:
+        return self.live[1] if len(self.live) > 1 else None
+
+    @property
+    def latest(self) -> Task | None:
+        """The last attempt that is still known."""
+        return max((*self.live, *self.past), key=lambda task: task.id.attempt, default=None)
+
+
+@dataclass(slots=True)
+class Layout:
+    """All slots of a service."""
+
+    wanted: dict[int, Slot]
+    surplus: list[Task]
+    """Wanted to run, in no wanted slot, or of an earlier life."""
+    resting: list[Slot]
+    """Global services: slots of nodes that are down."""
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self.wanted.values())
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+
+def read(cluster: Cluster, service: Service) -> Layout:
+    """Looks at every task of the service once."""
+    found: dict[int, Slot] = {}
+    surplus: list[Task] = []
+    for task in cluster.tasks_of(service.name):
+        live = cluster.is_live(task)
+        if task.id.birth == service.birth:
+            slot = found.setdefault(task.id.slot, Slot(task.id.slot))
+            (slot.live if live else slot.past).append(task)
+        elif live:
+            surplus.append(task)
+    layout = Layout({}, surplus, [])
+    if service.spec.mode is Mode.GLOBAL:
+        _one_per_node(cluster, service, found, layout)
+    else:
+        for number in range(1, service.replicas + 1):
+            layout.wanted[number] = found.pop(number, Slot(number))
+    for slot in found.values():
+        surplus.extend(slot.live)
+    return layout
+
+
+def _one_per_node(cluster: Cluster, service: Service, found: dict[int, Slot], layout: Layout) -> None:
+    if service.deleted:
+        return
+    placement = service.spec.template.placement
+    for node in sorted(cluster.nodes.values(), key=lambda node: node.status.index):
+        number = node.status.index + 1
+        slot = found.get(number) or Slot(number)
+        slot.node = node.name
+        if not node.is_ready:
+            layout.resting.append(slot)
+        elif _is_eligible(placement, node, occupied=bool(slot.live)):
+            layout.wanted[number] = slot
+        else:
+            continue
+        found.pop(number, None)
+
+
+def _is_eligible(placement: PlacementSpec, node: Node, *, occupied: bool) -> bool:
+    """A cordoned or newly tainted node keeps what it has and takes nothing new."""
+    if occupied:
+        return fitness.is_named_by(placement, node) and not fitness.reason_to_leave(placement, node)
+    return fitness.takes_new(placement, node)
