@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     Plan = dict[str, Any]
     Packet = dict[str, Any]
 
-_MOST_DESCRIPTORS = 0x7FFFFFFF
-
 
 class Birth:
     """A process between clone and exec."""
@@ -32,7 +30,10 @@ class Birth:
         self.terminal = -1
 
     def go(self) -> None:
-        self.sock.send(handshake.GO)
+        try:
+            self.sock.send(handshake.GO)
+        except BrokenPipeError:
+            return  # it has failed already, and what it said about that is waiting
 
     def hear(self) -> bool:
         """Take in what the child says; whether it has said everything (its end is closed)."""
@@ -42,7 +43,7 @@ class Birth:
             except BlockingIOError:
                 return False
             except ConnectionResetError:
-                return True
+                continue  # it ended without reading our GO; what it said is still there
             if heard is None:
                 return True
             packet, fds = heard
@@ -75,7 +76,6 @@ class Midwife:
         flags = plan["clone"] & ~c.CLONE_NEWCGROUP
         pid, pidfd = syscalls.clone(flags)
         if pid == 0:
-            _keep_only([theirs.fileno()])
             init.become(plan, theirs, self.cgroups, self.place, self.last_capability)
         theirs.close()
         return Birth(pid, pidfd, ours)
@@ -88,13 +88,12 @@ class Midwife:
             syscalls.setns(inside, c.CLONE_NEWPID)
             try:
                 pid, pidfd = syscalls.clone(0)
+                if pid == 0:
+                    enter.become(plan, theirs, self.cgroups, fds, self.last_capability)
             finally:
                 syscalls.setns(self.own_pid_namespace, c.CLONE_NEWPID)
         finally:
             os.close(inside)
-        if pid == 0:
-            _keep_only([theirs.fileno(), plan["pidfd"], *fds])
-            enter.become(plan, theirs, self.cgroups, fds, self.last_capability)
         theirs.close()
         return Birth(pid, pidfd, ours)
 
@@ -103,13 +102,3 @@ def _pair() -> "tuple[_socket.socket, _socket.socket]":
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     ours.setblocking(False)
     return ours, theirs
-
-
-def _keep_only(fds: list[int]) -> None:
-    """Nothing of the shim goes along: not its sockets, not the FIFOs of other containers."""
-    first = 3
-    for fd in sorted(fds):
-        if fd > first:
-            syscalls.close_range(first, fd - 1)
-        first = max(first, fd + 1)
-    syscalls.close_range(first, _MOST_DESCRIPTORS)

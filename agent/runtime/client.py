@@ -97,7 +97,7 @@ class Runtime:
 
     async def signal(self, container: str, signum: int) -> None:
         """Send a signal to the main process; NoSuchContainer when it does not run."""
-        answer = await self._ask(op="signal", container=container, signum=signum)
+        answer = await self._ask(op="signal", container=container, signum=int(signum))
         if "missing" in answer:
             raise NoSuchContainer(container)
 
@@ -193,8 +193,9 @@ class Runtime:
     async def shutdown(self) -> None:
         """Kill and remove what still runs, end shim and logger, take the cgroups away."""
         for name, entry in (await self._entries()).items():
-            await self.remove(name)
-            await self.remove_sandbox(entry["sandbox"])
+            with contextlib.suppress(LaunchFailed):  # the rest is taken down all the same
+                await self.remove(name)
+                await self.remove_sandbox(entry["sandbox"])
         self._closing = True
         for channel in (self._shim, self._log):
             if channel and channel.is_open:
@@ -312,7 +313,7 @@ class Runtime:
             self._early[pid] = status
 
     async def _signal_entered(self, pid: int, signum: int) -> None:
-        await self._ask(op="signal_entered", process=pid, signum=signum)
+        await self._ask(op="signal_entered", process=pid, signum=int(signum))
 
     async def _delete_root(self, container: str) -> None:
         await asyncio.to_thread(shutil.rmtree, self.state_dir / "roots" / container, ignore_errors=True)
@@ -327,13 +328,14 @@ class Runtime:
         for child in self._children:
             child.wait(_SHUTDOWN_WITHIN_SECONDS)
         deadline = time.monotonic() + _SHUTDOWN_WITHIN_SECONDS
-        for group in (f"{self.cgroup_root}/{spawn.HELPERS_GROUP}", self.cgroup_root):
+        children = [f"{self.cgroup_root}/{child}" for child in self._cgroups.children(self.cgroup_root)]
+        for group in (*children, self.cgroup_root):
             while not self._cgroups.remove(group) and time.monotonic() < deadline:
                 time.sleep(_RETRY_SECONDS)
         parent = self.cgroup_root
         while parent := parent.rpartition("/")[0]:
             if not self._cgroups.remove(parent):
-                return
+                break  # another node of this machine lives there
         for name in ("shim.sock", "log.sock", "shim.lock", "log.lock"):
             (self.run_dir / name).unlink(missing_ok=True)
         for name in ("containers", "root"):

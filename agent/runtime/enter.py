@@ -28,6 +28,7 @@ def become(
 ) -> "NoReturn":
     """Never returns: the process runs, or the shim has been told why not."""
     try:
+        init.keep_only([sock.fileno(), plan["pidfd"], *fds])
         _become(plan, sock, cgroups, fds, last_capability)
     except handshake.StepFailed as failure:
         init.report(sock, failure.step, failure.message)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Plan = dict[str, Any]
 
 _LAST_RESORT = 255
+_MOST_DESCRIPTORS = 0x7FFFFFFF
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -35,12 +36,23 @@ def become(
 ) -> "NoReturn":
     """Never returns: the payload runs, or the shim has been told why not."""
     try:
+        keep_only([sock.fileno()])
         _become(plan, sock, cgroups, place, last_capability)
     except handshake.StepFailed as failure:
         report(sock, failure.step, failure.message)
     except BaseException as error:  # noqa: BLE001  a child must never fall back into the loop of the shim
         report(sock, "start", f"{type(error).__name__}: {error}")
     os._exit(_LAST_RESORT)
+
+
+def keep_only(fds: list[int]) -> None:
+    """Nothing of the shim goes along: not its sockets, not the FIFOs of other containers."""
+    first = 3
+    for fd in sorted(fds):
+        if fd > first:
+            syscalls.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    syscalls.close_range(first, _MOST_DESCRIPTORS)
 
 
 def report(sock: "_socket.socket", step: str, message: str) -> None:

@@ -47,7 +47,6 @@ class LogFile:
             self.size += _write_all(self.fd, b"\n")  # we were killed within a line
 
     def _rotate(self) -> None:
-        os.fchmod(self.fd, COMPLETE_MODE)
         os.close(self.fd)
         for number in range(self.files - 1, 0, -1):
             older = f"{self.path}.{number - 1}" if number > 1 else self.path

@@ -59,22 +59,18 @@ def enter(plan: "Plan", place: str, upper: str) -> None:
 
 def _overlay(layers: list[str], place: str, upper: str) -> None:
     lower = ":".join(reversed(layers))
-    rest = f",upperdir={upper}/upper,workdir={upper}/work"
-    shared = ""
-    if len(lower) + len(rest) + 10 >= _PAGE_BYTES:
-        shared = os.path.commonpath(layers)
-        os.chdir(shared)
-        lower = ":".join(os.path.relpath(layer, shared) for layer in reversed(layers))
-    if len(lower) + len(rest) + 10 >= _PAGE_BYTES:
-        message = f"{len(layers)} layers need {len(lower)} bytes of mount options, one page fits"
-        raise handshake.StepFailed("root", f"{message}; use a shorter state directory or fewer layers")
-    # volatile: the root is thrown away with the container, so nobody waits for its bytes to reach a disk.
-    data = f"lowerdir={lower}{rest},volatile"
+    rest = f",upperdir={upper}/upper,workdir={upper}/work,volatile"
+    opened: list[int] = []
     try:
-        syscalls.mount("overlay", place, "overlay", c.MS_NODEV, data)
+        if len(lower) + len(rest) + 10 >= _PAGE_BYTES:
+            opened = [os.open(layer, os.O_PATH | os.O_CLOEXEC) for layer in reversed(layers)]
+            os.chdir("/proc/self/fd")  # the shortest names that a directory can have
+            lower = ":".join(map(str, opened))
+        # volatile: the root is thrown away with its container, so nobody waits for it to reach a disk.
+        syscalls.mount("overlay", place, "overlay", c.MS_NODEV, f"lowerdir={lower}{rest}")
     except OSError as error:
-        missing = [layer for layer in layers if not os.path.isdir(layer)]
         what = f"overlay of {len(layers)} layers with {upper}"
+        missing = [layer for layer in layers if not os.path.isdir(layer)]
         if missing:
             raise handshake.StepFailed(
                 "root", f"{what}: layer {missing[0]} is not there; pull again"
@@ -83,6 +79,8 @@ def _overlay(layers: list[str], place: str, upper: str) -> None:
             "the state directory must be on ext4, xfs, btrfs or tmpfs" if error.errno == errno.EINVAL else ""
         )
         raise handshake.failed("root", what, error, hint) from None
+    for fd in opened:
+        os.close(fd)
 
 
 def _pivot(place: str) -> None:
