@@ -138,13 +138,12 @@ class Network:
                 raise
 
     async def unpublish(self, task: str) -> None:
-        """Idempotent."""
+        """Idempotent; raises NetworkError until the kernel has let go of the ports too."""
         async with self._turn(task):
             record = self._given.get(task)
-            if record is None or not record.published:
-                return
-            self._set_doors(_doors(record), {})
-            self._keep(Record(task, record.addresses))
+            if record is not None and record.published:
+                self._set_doors(_doors(record), {})
+                self._keep(Record(task, record.addresses))
             await self._firewall.commit()
 
     async def set_peers(self, peers: Sequence[Peer]) -> None:
