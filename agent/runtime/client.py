@@ -179,6 +179,11 @@ class Runtime:
         group = f"{sandbox}/{name}" if sandbox else name
         return Usage(*self._cgroups.usage(f"{self.cgroup_root}/{group}"))
 
+    async def upgrade(self) -> None:
+        """The shim becomes the code that now lies on disk, and keeps its children."""
+        with contextlib.suppress(Disconnected):
+            await self._request(op="upgrade")
+
     async def close(self) -> None:
         """Go away; containers, shim and logger stay."""
         self._closing = True

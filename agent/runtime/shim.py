@@ -84,7 +84,11 @@ class Shim:
         self.cgroups.join(group)
         known = self.log.connect()
         for name in self.journal.names():
-            self._adopt(name, known)
+            try:
+                self._adopt(name, known)
+            except OSError as error:  # one bad entry must not keep us from all the others
+                os.write(2, f"orch-shim: {name} is not taken over: {error}\n".encode())
+                self.containers.pop(name, None)
         while any(container.entry["state"] == journal.STARTING for container in self.containers.values()):
             self.loop.turn()  # what a dead shim left half made goes before anybody asks for it again
         self._attach_all()
@@ -516,6 +520,8 @@ def _entry(plan: "Packet", boot_id: str) -> "Entry":
 
 def _open_same(pid: int, start_time: int) -> int:
     """A pidfd of the very process that the journal means; -1 when it is gone."""
+    if not pid:  # killed between clone and the journal
+        return -1
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.runtime import client, logs
+from agent.runtime import logs
 from agent.runtime.container import LaunchFailed, NoSuchContainer
 
 pytestmark = pytest.mark.root
@@ -216,4 +216,3 @@ async def test_reading_logs_by_tail_and_time(bench: Any) -> None:
     assert [line.text for line in every] == [*map(str, range(1, 11)), "unfinished"]
     assert last == ["9", "10", "unfinished"]
     assert later == []
-    assert client.Runtime
