@@ -107,6 +107,31 @@ def pidfd_send_signal(pidfd: int, signum: int) -> None:
     _checked(_syscall(_long(_SYS_PIDFD_SEND_SIGNAL), pidfd, signum, None, ctypes.c_uint(0)), "pidfd")
 
 
+def kill_process(pidfd: int, signum: int) -> None:
+    """A signal to exactly the process that the descriptor means; one that is gone is fine."""
+    try:
+        pidfd_send_signal(pidfd, signum)
+    except ProcessLookupError:
+        return
+
+
+def default_signal(signum: int) -> None:
+    _libc.signal(signum, None)
+
+
+def unblock_signals() -> None:
+    _set_signal_mask(b"\0")
+
+
+def block_signals() -> None:
+    _set_signal_mask(b"\xff")
+
+
+def _set_signal_mask(byte: bytes) -> None:
+    mask = ctypes.create_string_buffer(byte * 128, 128)
+    _checked(_libc.sigprocmask(2, mask, None), "sigprocmask")  # SIG_SETMASK
+
+
 def prctl(option: int, argument: int = 0, second: int = 0) -> None:
     _checked(_libc.prctl(option, _ulong(argument), _ulong(second), _ulong(0), _ulong(0)), f"prctl {option}")
 
@@ -117,8 +142,8 @@ def name_process(name: str) -> None:
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     low = 0xFFFFFFFF
-    words = (effective & low, permitted & low, inheritable & low)
-    words += (effective >> 32, permitted >> 32, inheritable >> 32)
+    sets = (effective, permitted, inheritable)
+    words = [one & low for one in sets] + [one >> 32 for one in sets]
     header = (ctypes.c_uint32 * 2)(c.LINUX_CAPABILITY_VERSION_3, 0)
     _checked(_syscall(_long(_SYS_CAPSET), header, (ctypes.c_uint32 * 6)(*words)), "capset")
 

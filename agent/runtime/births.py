@@ -5,11 +5,10 @@ import os
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import cgroup, enter, handshake, init, packets
+from agent.runtime import cgroup, enter, handshake, init, packets, tinyinit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     Plan = dict[str, Any]
@@ -69,9 +68,14 @@ class Midwife:
         self.cgroups = cgroups
         self.place = place
         self.last_capability = init.last_capability()
+        self.init_program = -1
         self.own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def launch(self, plan: "Plan") -> Birth:
+        if plan["init"]:
+            if self.init_program < 0:
+                self.init_program = tinyinit.program()
+            plan["init_program"] = self.init_program
         ours, theirs = _pair()
         flags = plan["clone"] & ~c.CLONE_NEWCGROUP
         pid, pidfd = syscalls.clone(flags)

@@ -66,8 +66,8 @@ class Channel:
                 return
 
     async def _writable(self) -> None:
-        ready = self._loop.create_future()
-        self._loop.add_writer(self._sock.fileno(), lambda: ready.done() or ready.set_result(None))
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_writer(self._sock.fileno(), _settle, ready)
         try:
             await ready
         finally:
@@ -99,3 +99,8 @@ class Channel:
         for fd in fds:  # whoever asked was cancelled
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

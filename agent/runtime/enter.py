@@ -32,7 +32,7 @@ def become(
         _become(plan, sock, cgroups, fds, last_capability)
     except handshake.StepFailed as failure:
         init.report(sock, failure.step, failure.message)
-    except BaseException as error:  # noqa: BLE001  a child must never fall back into the loop of the shim
+    except BaseException as error:
         init.report(sock, "enter", f"{type(error).__name__}: {error}")
     os._exit(255)
 

@@ -9,7 +9,7 @@ _CLD_EXITED = 1
 
 
 def of_child(pidfd: int) -> "tuple[bool, int | None]":
-    """(is it over, its wait status); the process is a child of ours and is reaped. (False, None): not ours."""
+    """(is it over, its wait status) of a child, which is reaped; (False, None) also when it is not ours."""
     try:
         info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
     except ChildProcessError:

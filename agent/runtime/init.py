@@ -4,7 +4,6 @@ It holds everything that it needs before it enters the container: no import, no 
 codec is loaded on the way. Whatever fails becomes a sentence on the handshake socket.
 """
 
-import _signal  # the module signal pulls in enum
 import errno
 import os
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     Plan = dict[str, Any]
 
 _LAST_RESORT = 255
+_SIGPIPE = 13
 _MOST_DESCRIPTORS = 0x7FFFFFFF
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -36,11 +36,11 @@ def become(
 ) -> "NoReturn":
     """Never returns: the payload runs, or the shim has been told why not."""
     try:
-        keep_only([sock.fileno()])
+        keep_only([sock.fileno(), *([plan["init_program"]] if plan["init"] else [])])
         _become(plan, sock, cgroups, place, last_capability)
     except handshake.StepFailed as failure:
         report(sock, failure.step, failure.message)
-    except BaseException as error:  # noqa: BLE001  a child must never fall back into the loop of the shim
+    except BaseException as error:
         report(sock, "start", f"{type(error).__name__}: {error}")
     os._exit(_LAST_RESORT)
 
@@ -86,7 +86,7 @@ def _become(
 def execute(plan: "Plan", sock: "_socket.socket") -> None:
     """Replace this process by the payload; on failure say which file was missing where."""
     packets.send(sock, handshake.READY)
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)  # Python ignores it, and a payload would inherit that
+    syscalls.default_signal(_SIGPIPE)  # Python ignores it, and a payload would inherit that
     if plan["seccomp"]:
         syscalls.seccomp_filter(plan["seccomp"])
     syscalls.close_range(3, 0xFFFFFFFF, c.CLOSE_RANGE_CLOEXEC)
@@ -183,4 +183,17 @@ def _wait_for_go(sock: "_socket.socket") -> None:
 
 
 def _fork_behind_init(plan: "Plan", sock: "_socket.socket", last_capability: int) -> None:
-    raise handshake.StepFailed("init", "init: true is not supported on this machine yet")
+    """We stay PID 1 as the tiny init; the payload goes on as PID 2, which is all that it knows."""
+    pid, pidfd = syscalls.clone(0)
+    if pid == 0:
+        os.setsid()
+        return
+    try:
+        os.close(pidfd)
+        sock.close()  # the child alone speaks, and its end alone closes
+        privileges.drop(plan, last_capability)
+        syscalls.block_signals()
+        syscalls.close_range(3, _MOST_DESCRIPTORS, c.CLOSE_RANGE_CLOEXEC)
+        os.execve(plan["init_program"], ["orch-init"], {})
+    finally:
+        os._exit(_LAST_RESORT)

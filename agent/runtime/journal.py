@@ -67,7 +67,7 @@ class Journal:
         """None for a directory whose start was cut short before anything was made."""
         try:
             with open(f"{self.path(container)}/entry", "rb", buffering=0) as file:
-                entry: Entry = marshal.loads(file.read())  # noqa: S302  our own file, in a directory of root's
+                entry: Entry = marshal.loads(file.read())
         except (FileNotFoundError, EOFError, ValueError, TypeError):
             return None
         return entry

@@ -65,7 +65,7 @@ _text = b""
 
 def stamp() -> bytes:
     """Now, in UTC with nanoseconds, and a blank."""
-    global _second, _text  # noqa: PLW0603  the calendar is asked once a second, not once a line
+    global _second, _text
     second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
     if second != _second:
         _second, _text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()

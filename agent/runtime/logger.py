@@ -30,7 +30,7 @@ _NICE = 5
 class Output:
     """The two streams of one container, its file, and a pidfd to know its end by."""
 
-    __slots__ = ("at", "file", "fifos", "name", "pid", "pidfd", "start_time", "status")
+    __slots__ = ("at", "fifos", "file", "name", "pid", "pidfd", "start_time", "status")
 
     def __init__(self, packet: "Packet", pidfd: int) -> None:
         self.name: str = packet["container"]
@@ -99,11 +99,17 @@ class Logger:
             return
         self.outputs[output.name] = output
         for fd in output.fifos:
-            self.loop.watch(fd, lambda events, fd=fd: self._pump(output, fd))  # type: ignore[misc]
+            self._watch_stream(output, fd)
         if pidfd < 0:
             self._finish(output)
             return
         self.loop.watch(pidfd, lambda events: self._ended(output, events))
+
+    def _watch_stream(self, output: Output, fd: int) -> None:
+        def pump(_: int) -> None:
+            self._pump(output, fd)
+
+        self.loop.watch(fd, pump)
 
     def _pump(self, output: Output, fd: int) -> bool:
         """One chunk; whether there was one."""
@@ -157,7 +163,7 @@ class Logger:
 
 
 def main(arguments: list[str]) -> None:
-    """RUN_DIR STATE_DIR CGROUP_ROOT LISTENER_FD"""
+    """Arguments: run directory, state directory, cgroup root, descriptor to listen on."""
     run_dir, _, cgroup_root, listener = arguments
     lock = os.open(f"{run_dir}/log.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -23,7 +23,7 @@ class LogLink:
         self.sock: _socket.socket | None = None
 
     def connect(self) -> "Packet":
-        """The ends that the logger has seen: {container: [wait status, unix time]}; nothing when it is away."""
+        """The ends that it has seen: {container: [wait status, unix time]}; nothing when it is away."""
         self.close()
         try:
             sock = packets.connect(self.path)

@@ -10,8 +10,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from io import FileIO
+from pathlib import Path
+from typing import Self
 
 from agent.linux import constants as c
 from agent.linux import syscalls
@@ -162,7 +163,7 @@ class _Joined:
             return None  # a line that a crash cut short
         stamp, stream, tag, text = parts[0], parts[1].decode(), parts[2], parts[3]
         try:
-            started, before = self._pieces.pop(stream, None) or (_unix(stamp), b"")
+            started, before = self._pieces.pop(stream) if stream in self._pieces else (_unix(stamp), b"")
         except ValueError:
             return None
         whole = before + text
@@ -182,7 +183,7 @@ class _Changes:
         self._fd = syscalls.inotify_init()
         syscalls.inotify_add_watch(self._fd, str(directory), self._MASK)
 
-    def __enter__(self) -> "_Changes":
+    def __enter__(self) -> Self:
         self._changed = asyncio.Event()
         asyncio.get_running_loop().add_reader(self._fd, self._hear)
         return self

@@ -59,7 +59,7 @@ def encode(packet: "Packet") -> bytes:
 
 
 def decode(raw: bytes) -> "Packet":
-    value: Packet = marshal.loads(raw)  # noqa: S302  from a process of ours
+    value: Packet = marshal.loads(raw)
     return value
 
 

@@ -13,9 +13,24 @@ from agent.runtime import capabilities, mounts
 from agent.runtime.container import Launch, LaunchFailed
 
 _CONTAINER = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
-_RLIMITS = (
-    "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
-).split()
+_RLIMITS = [
+    "CPU",
+    "FSIZE",
+    "DATA",
+    "STACK",
+    "CORE",
+    "RSS",
+    "NPROC",
+    "NOFILE",
+    "MEMLOCK",
+    "AS",
+    "LOCKS",
+    "SIGPENDING",
+    "MSGQUEUE",
+    "NICE",
+    "RTPRIO",
+    "RTTIME",
+]
 _NAMESPACES = {
     "mount": c.CLONE_NEWNS,
     "pid": c.CLONE_NEWPID,

@@ -1,4 +1,4 @@
-"""What a process may do: user, capabilities, limits, no new privileges. Runs in the child, just before exec."""
+"""What a process may do: user, capabilities, limits, no new privileges. In the child, before exec."""
 
 import os
 import resource

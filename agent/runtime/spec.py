@@ -66,7 +66,7 @@ def config(
             "env": [f"{name}={value}" for name, value in (env or {}).items()],
             "cwd": cwd,
             "user": {"uid": uid, "gid": gid, "additionalGids": list(groups)},
-            "capabilities": {kind: names for kind in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
             "noNewPrivileges": True,
             "rlimits": list(rlimits),
         },

@@ -1,0 +1,366 @@
+"""What the shim keeps of its containers: how they begin, end, are removed, and are found again."""
+
+import os
+import time
+
+from agent.linux import constants as c
+from agent.linux import syscalls
+from agent.runtime import births, cgroup, exits, handshake, journal, loglink
+from agent.runtime.eventloop import Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Entry = dict[str, Any]
+    Packet = dict[str, Any]
+    Reply = Callable[..., None]
+
+_PROCESS = (
+    *("env", "cwd", "uid", "gid", "groups", "umask", "capabilities", "rlimits"),
+    *("no_new_privileges", "oom_score_adj", "seccomp"),
+)
+"""What of a plan a second process needs."""
+_RETRY_SECONDS = 0.002
+_REMOVAL_SECONDS = 10.0
+_REAPED_WITHIN_SECONDS = 5.0
+_SIGKILL = 9
+
+
+class Container:
+    """What the shim holds of one container: its entry in the journal, and descriptors."""
+
+    __slots__ = ("birth", "entry", "fifos", "pidfd", "reply")
+
+    def __init__(self, entry: "Entry") -> None:
+        self.entry = entry
+        self.pidfd = -1
+        self.fifos: list[int] = []
+        self.birth: births.Birth | None = None
+        self.reply: Reply | None = None
+
+
+class Keeper:
+    def __init__(
+        self,
+        directories: tuple[str, str],
+        cgroup_root: str,
+        cgroups: "cgroup.Cgroups",
+        loop: Loop,
+        on_exit: "Callable[[Entry], None]",
+    ) -> None:
+        run_dir, self.state_dir = directories
+        self.cgroup_root = cgroup_root
+        self.cgroups = cgroups
+        self.loop = loop
+        self.on_exit = on_exit
+        self.journal = journal.Journal(f"{run_dir}/containers")
+        self.boot_id = journal.boot_id()
+        self.log = loglink.LogLink(f"{run_dir}/log.sock")
+        self.midwife = births.Midwife(cgroups, f"{run_dir}/root")
+        self.containers: dict[str, Container] = {}
+        os.makedirs(f"{run_dir}/root", 0o700, exist_ok=True)
+        os.makedirs(f"{self.state_dir}/roots", 0o700, exist_ok=True)
+
+    def take_over(self) -> None:
+        """Whatever a shim before us left: running ones go on, what was half made goes."""
+        known = self.log.connect()
+        for name in self.journal.names():
+            try:
+                self._adopt(name, known)
+            except OSError as error:  # one bad entry must not keep us from all the others
+                os.write(2, f"orch-shim: {name} is not taken over: {error}\n".encode())
+                self.containers.pop(name, None)
+        while self.has_births():
+            self.loop.turn()
+        self._attach_all()
+
+    def reach_logger(self) -> None:
+        self.log.connect()
+        self._attach_all()
+
+    def has_births(self) -> bool:
+        return any(one.entry["state"] == journal.STARTING for one in self.containers.values())
+
+    def running(self, name: str) -> "Container | None":
+        container = self.containers.get(name)
+        return container if container and container.entry["state"] == journal.RUNNING else None
+
+    # -- a start ------------------------------------------------------------------------------------
+
+    def launch(self, plan: "Packet", reply: "Reply") -> None:
+        name = plan["container"]
+        if name in self.containers:
+            reply({"error": ["journal", f"{name} exists already; a name is used once"]})
+            return
+        sandbox_group = f"{self.cgroup_root}/{plan['sandbox']}"
+        path = self.journal.path(name)
+        root = f"{self.state_dir}/roots/{name}"
+        plan |= {
+            "group": f"{sandbox_group}/{name}",
+            "stdout": f"{path}/stdout",
+            "stderr": f"{path}/stderr",
+            "root": root,
+        }
+        container = Container(_entry(plan, self.boot_id))
+        container.reply = reply
+        self.containers[name] = container
+        try:
+            self._prepare(container, plan)
+            birth = self.midwife.launch(plan)
+        except OSError as error:
+            failure = handshake.failed("prepare", str(error.filename or error.args[0]), error)
+            self._discard(container, [failure.step, failure.message])
+            return
+        container.birth = birth
+        container.pidfd = birth.pidfd
+        container.entry["pid"] = birth.pid
+        container.entry["start_time"] = journal.start_time(birth.pid)
+        self.journal.write(container.entry)
+        birth.go()
+        self.loop.watch(birth.sock.fileno(), lambda _: self._hear_birth(container))
+        self.log.attach(container.entry, self.journal.path(name), container.pidfd)
+
+    def _prepare(self, container: Container, plan: "Packet") -> None:
+        """Everything that can be made before the process exists."""
+        path = self.journal.path(plan["container"])
+        os.mkdir(path, 0o711)
+        self.journal.write(container.entry)
+        for name in ("stdout", "stderr"):
+            os.mkfifo(f"{path}/{name}", 0o600)
+            if plan["uid"]:
+                os.chown(f"{path}/{name}", plan["uid"], plan["gid"])  # so that it may open /dev/stdout again
+        container.fifos = self._hold(plan["container"])
+        os.mkdir(plan["root"], 0o700)
+        os.mkdir(f"{plan['root']}/upper", 0o755)
+        os.mkdir(f"{plan['root']}/work", 0o700)
+        self.cgroups.create(plan["group"], plan["limits"])
+
+    def _hold(self, name: str) -> list[int]:
+        """Our ends of its output: what it wrote stays there until the logger has read it, however late."""
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+        return [os.open(f"{self.journal.path(name)}/{stream}", flags) for stream in ("stdout", "stderr")]
+
+    def _hear_birth(self, container: Container) -> None:
+        birth = container.birth
+        if birth is None or not birth.hear():
+            return
+        self.loop.forget(birth.sock.fileno())
+        birth.sock.close()
+        container.birth = None
+        if failure := birth.outcome():
+            self.when_dead(container.pidfd, lambda: self._discard(container, failure))
+            return
+        entry = container.entry
+        entry["state"] = journal.RUNNING
+        entry["started_at"] = time.time()
+        self.journal.write(entry)
+        reply, container.reply = container.reply, None
+        if reply:
+            reply({"entry": entry})
+        self.loop.watch(container.pidfd, lambda _: self._end(container))
+
+    def when_dead(self, pidfd: int, then: "Callable[[], None]") -> None:
+        def over(_: int) -> None:
+            exits.of_child(pidfd)
+            self.loop.forget(pidfd)
+            then()
+
+        syscalls.kill_process(pidfd, _SIGKILL)
+        self.loop.watch(pidfd, over)
+
+    def _discard(self, container: Container, failure: list[str]) -> None:
+        """A start that failed leaves nothing; only then is it reported."""
+
+        def done(problem: "Packet") -> None:
+            self._forget(container)
+            self.cgroups.remove(os.path.dirname(container.entry["group"]))
+            if container.reply:
+                container.reply({"error": failure, **problem})
+
+        self.remove_group(container.entry["group"], done)
+
+    # -- an end -------------------------------------------------------------------------------------
+
+    def _end(self, container: Container) -> None:
+        over, status = exits.of_child(container.pidfd)
+        if over:
+            self._ended(container, status, time.time())
+            return
+        entry = container.entry
+        status = exits.of_stranger(container.pidfd, entry["pid"], entry["start_time"])
+        if status is not None:
+            self._ended(container, status, time.time())
+            return
+        # Dead, not ours, and nobody knows yet: the kernel tells once its new parent has reaped it.
+        self.loop.change(container.pidfd, 0)
+        self.loop.later(_REAPED_WITHIN_SECONDS, lambda: self._ended(container, None, time.time()))
+
+    def _ended(self, container: Container, status: int | None, at: float) -> None:
+        entry = container.entry
+        if entry["state"] == journal.EXITED:
+            return
+        self.loop.forget(container.pidfd)
+        os.close(container.pidfd)
+        container.pidfd = -1
+        oom = status != 0 and self.cgroups.oom_kills(entry["group"]) > 0
+        entry |= {"state": journal.EXITED, "status": status, "oom_killed": oom, "at": at}
+        self.journal.write(entry)
+        self.on_exit(entry)
+
+    def acknowledge(self, name: str) -> None:
+        container = self.containers.get(name)
+        if container and not container.entry["acknowledged"]:
+            container.entry["acknowledged"] = True
+            self.journal.write(container.entry)
+
+    def signal(self, name: str, signum: int, reply: "Reply") -> None:
+        container = self.running(name)
+        if not container:
+            reply({"missing": name})
+            return
+        syscalls.kill_process(container.pidfd, signum)
+        reply({})
+
+    def kill(self, name: str) -> None:
+        if container := self.containers.get(name):
+            self._kill_all(container)
+
+    def _kill_all(self, container: Container) -> None:
+        """PID 1 first: its death ends the whole pid namespace. Then whoever is left in the group."""
+        if container.pidfd >= 0:
+            syscalls.kill_process(container.pidfd, _SIGKILL)
+        if os.path.exists(self.journal.path(container.entry["container"])):
+            try:
+                self.cgroups.kill(container.entry["group"])
+            except FileNotFoundError:
+                return
+
+    # -- removal ------------------------------------------------------------------------------------
+
+    def remove(self, name: str, reply: "Reply") -> None:
+        container = self.containers.get(name)
+        if not container:
+            reply({})
+            return
+        if container.entry["state"] == journal.STARTING:
+            reply({"error": ["remove", f"{name} is being started; wait for that to end"]})
+            return
+
+        def done(problem: "Packet") -> None:
+            if not problem:
+                self._forget(container)
+            reply(problem)
+
+        self._kill_all(container)
+        self.remove_group(container.entry["group"], done)
+
+    def remove_group(self, group: str, done: "Callable[[Packet], None]") -> None:
+        """Kill what is in it, and remove it with what is below; the dying take a moment to leave."""
+        deadline = time.monotonic() + _REMOVAL_SECONDS
+
+        def attempt() -> None:
+            children = [f"{group}/{child}" for child in self.cgroups.children(group)]
+            gone = [self.cgroups.remove(child) for child in children]
+            if all(gone) and self.cgroups.remove(group):
+                done({})
+                return
+            if time.monotonic() > deadline:
+                pids = [pid for one in (*children, group) for pid in self.cgroups.pids(one)]
+                done({"error": ["cgroup", f"{group} is still in use after a kill, by processes {pids}"]})
+                return
+            for one in (*children, group):
+                self.cgroups.kill(one)
+            self.loop.later(_RETRY_SECONDS, attempt)
+
+        attempt()
+
+    def _forget(self, container: Container) -> None:
+        name = container.entry["container"]
+        self.containers.pop(name, None)
+        if container.pidfd >= 0:
+            self.loop.forget(container.pidfd)
+            os.close(container.pidfd)
+            container.pidfd = -1
+        self.log.forget(name)
+        for fd in container.fifos:
+            os.close(fd)
+        container.fifos = []
+        self.journal.forget(name)
+
+    # -- coming back --------------------------------------------------------------------------------
+
+    def _adopt(self, name: str, known: "Packet") -> None:
+        """Take over what a shim before us left: running ones by pid and start time, never by pid alone."""
+        entry = self.journal.read(name)
+        if entry is None:
+            self.journal.forget(name)
+            return
+        container = Container(entry)
+        self.containers[name] = container
+        if entry["boot_id"] != self.boot_id:
+            self._mark_ended(entry, None)
+            return
+        if entry["state"] == journal.STARTING:
+            # Nobody was told that it runs. Its process has seen the socket close, or ends now.
+            container.pidfd = _open_same(entry["pid"], entry["start_time"])
+            self._kill_all(container)
+            self._discard(container, ["start", "the shim ended while it started"])
+            return
+        container.fifos = self._hold(name)
+        if entry["state"] == journal.EXITED:
+            return
+        container.pidfd = _open_same(entry["pid"], entry["start_time"])
+        if container.pidfd >= 0:
+            self.loop.watch(container.pidfd, lambda _: self._end(container))
+            return
+        self._mark_ended(entry, known.get(name))
+
+    def _mark_ended(self, entry: "Entry", known: "list[Any] | None") -> None:
+        status, at = known or (None, time.time())
+        oom = status not in {0, None} and self.cgroups.oom_kills(entry["group"]) > 0
+        entry |= {"state": journal.EXITED, "status": status, "oom_killed": oom, "at": at}
+        self.journal.write(entry)
+
+    def _attach_all(self) -> None:
+        for name, container in self.containers.items():
+            self.log.attach(container.entry, self.journal.path(name), container.pidfd)
+
+
+def _entry(plan: "Packet", boot_id: str) -> "Entry":
+    return {
+        "container": plan["container"],
+        "sandbox": plan["sandbox"],
+        "group": plan["group"],
+        "state": journal.STARTING,
+        "pid": 0,
+        "start_time": 0,
+        "started_at": 0.0,
+        "status": None,
+        "oom_killed": False,
+        "at": 0.0,
+        "acknowledged": False,
+        "boot_id": boot_id,
+        "namespaces": plan["clone"] | (c.CLONE_NEWNET if plan["network"] else 0),
+        "process": {key: plan[key] for key in _PROCESS},
+        "log": {
+            "directory": plan["logs"],
+            "max_bytes": plan["log_max_bytes"],
+            "files": plan["log_max_files"],
+        },
+    }
+
+
+def _open_same(pid: int, start_time: int) -> int:
+    """A pidfd of the very process that the journal means; -1 when it is gone."""
+    if not pid:  # killed between clone and the journal
+        return -1
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+    if journal.start_time(pid) == start_time:
+        return pidfd
+    os.close(pidfd)
+    return -1
