@@ -5,11 +5,13 @@ Inside, a duration is seconds (float), cpu is thousandths of a core (int) and me
 
 import math
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST_SECONDS = 10 * 365 * 86_400
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _BYTE_UNITS = {
@@ -25,9 +27,12 @@ def parse_duration(text: Any) -> float:
         seconds = float(text)
     else:
         seconds = _sum_parts(str(text).strip())
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{text!r} is not a duration: it must be finite and not negative")
-    return seconds
+    if not math.isfinite(seconds) or not 0 <= seconds <= _LONGEST_SECONDS:
+        raise ValueError(f"{text!r} is not a duration: it must not be negative, nor longer than 10 years")
+    milliseconds = round(seconds * 1000)
+    if abs(seconds * 1000 - milliseconds) > 1e-3:
+        raise ValueError(f"{text!r} is finer than 1ms")
+    return milliseconds / 1000
 
 
 def _sum_parts(text: str) -> float:
@@ -49,7 +54,7 @@ def format_duration(seconds: float) -> str:
         count, milliseconds = divmod(milliseconds, size)
         if count:
             words.append(f"{count}{unit}")
-    return "".join(words) or f"{seconds:g}s"
+    return "".join(words)
 
 
 def parse_cpu(text: Any) -> int:
@@ -58,8 +63,8 @@ def parse_cpu(text: Any) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", word)
     if isinstance(text, bool) or not match:
         raise ValueError(f'{text!r} is not an amount of cpu: write cores ("0.25", 2) or thousandths ("250m")')
-    millis = float(match[1]) * (1 if match[2] else 1000)
-    if millis != round(millis) or (millis == 0 and float(match[1]) != 0):
+    millis = Decimal(match[1]) * (1 if match[2] else 1000)
+    if millis != round(millis):
         raise ValueError(f"{text!r} is finer than 1m, a thousandth of a core")
     return round(millis)
 
@@ -75,7 +80,7 @@ def parse_bytes(text: Any) -> int:
     unit = _BYTE_UNITS.get(match[2].lower()) if match else None
     if isinstance(text, bool) or not match or unit is None:
         raise ValueError(f"{text!r} is not an amount of memory: write bytes, or 64Mi, 128M, 1.5Gi")
-    return round(float(match[1]) * unit)
+    return round(Decimal(match[1]) * unit)
 
 
 def format_bytes(count: int) -> str:
