@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controlplane.cluster.snapshot import Cluster
 from orch.model.service import TaskTemplate
 from orch.model.task import Task, TaskState, Wanted
-
-from controlplane.cluster.snapshot import Cluster
 
 FAILURES_COUNTED = 4
 """After so many failures in a row, which is how many retention keeps, the wait is the longest one."""

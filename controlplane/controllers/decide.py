@@ -7,12 +7,11 @@ marks wakes the services that have tasks there, which then decide for themselves
 
 from collections.abc import Callable, Iterator, Mapping
 
-from orch.model.names import ServiceName
-
 from controlplane.cluster.after import after
 from controlplane.cluster.change import Change
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import node_health, replication, retention, rollout
+from orch.model.names import ServiceName
 
 Decider = Callable[[Cluster, ServiceName, float], Iterator[Change]]
 

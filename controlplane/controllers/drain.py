@@ -3,10 +3,9 @@
 Drain asks; replication moves: first a successor elsewhere, then the incumbent goes, within surge and floor.
 """
 
-from orch.model.task import Task
-
 from controlplane.cluster import fitness
 from controlplane.cluster.snapshot import Cluster
+from orch.model.task import Task
 
 
 def reason_to_leave(cluster: Cluster, task: Task) -> str:

@@ -1,9 +1,8 @@
 """Healthy tasks are where a service's name points."""
 
+from controlplane.cluster.snapshot import Cluster
 from orch.model.assignment import Endpoint, ServiceEndpoints
 from orch.model.names import ServiceName
-
-from controlplane.cluster.snapshot import Cluster
 
 
 def of_service(cluster: Cluster, name: ServiceName) -> ServiceEndpoints:

@@ -7,11 +7,10 @@ full timeout. A node that is not in `heard` is not judged at all.
 
 from collections.abc import Iterator, Mapping
 
-from orch.model.event import EventType
-from orch.model.node import Condition, Node
-
 from controlplane.cluster.change import Change, MarkNode, Tell, WakeAt
 from controlplane.cluster.snapshot import Cluster
+from orch.model.event import EventType
+from orch.model.node import Condition, Node
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import assert_never
 
+from controlplane.cluster.snapshot import Cluster
 from orch.model.policy import NodeLoss
 from orch.model.service import TaskTemplate
 from orch.model.task import Task
-
-from controlplane.cluster.snapshot import Cluster
 
 STOP_MARGIN_SECONDS = 10.0
 """Beyond stopAfter, drain delay and grace: for clocks that run apart and a kernel that is slow to kill."""

@@ -8,24 +8,23 @@ successors than the surge, never more than two live tasks in a slot.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from controlplane.cluster.change import Change, CreateTask, RetireTask, Tell, Waiting, WakeAt
+from controlplane.cluster.snapshot import Cluster
+from controlplane.controllers import backoff, bounds, drain, node_loss, slots, wants
+from controlplane.controllers.slots import Layout, Slot
+from controlplane.controllers.wants import Want
 from orch.model.event import EventType
 from orch.model.names import ServiceName, TaskId
 from orch.model.rollout import Rollout
 from orch.model.service import Service, TaskTemplate
 from orch.model.task import Task
 
-from controlplane.cluster.change import Change, CreateTask, RetireTask, Tell, Waiting, WakeAt
-from controlplane.cluster.snapshot import Cluster
-from controlplane.controllers import backoff, bounds, drain, node_loss, slots, wants
-from controlplane.controllers.slots import Layout, Slot
-from controlplane.controllers.wants import Want
-
 PLACE_PATIENCE_SECONDS = 1.0
 """How long a successor may be without a place before its incumbent makes room, if the floor allows."""
 
 
 def decide(cluster: Cluster, name: ServiceName, now: float) -> Iterator[Change]:
-    """Surplus goes; slots in two minds are settled, lost ones replaced, empty ones filled, old ones renewed."""
+    """Surplus goes; slots of two are settled, lost ones replaced, empty ones filled, old ones renewed."""
     service = cluster.service(name)
     if service is None:
         for task in cluster.tasks_of(name):
@@ -319,7 +318,7 @@ class _Exchange:
     def _goes_first(self, incumbent: Task, want: Want) -> bool:
         """The incumbent is retired before its successor is there.
 
-        Because nobody misses it; or the floor allows it, and there is no surge left or no room for two on the node.
+        Because nobody misses it; or as the floor allows it and no surge is left, or no room for two.
         """
         if not self.cluster.is_ready(incumbent):
             return True

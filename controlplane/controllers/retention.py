@@ -6,11 +6,6 @@ Kept: of each wanted slot the last few that finished; revisions within the histo
 from collections.abc import Iterator
 from dataclasses import replace
 
-from orch.model.names import ServiceName
-from orch.model.rollout import Rollout
-from orch.model.service import Service
-from orch.model.task import Task, Wanted
-
 from controlplane.cluster.change import (
     Change,
     ForgetRevision,
@@ -21,6 +16,10 @@ from controlplane.cluster.change import (
 )
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import backoff, slots
+from orch.model.names import ServiceName
+from orch.model.rollout import Rollout
+from orch.model.service import Service
+from orch.model.task import Task, Wanted
 
 FINISHED_KEPT_PER_SLOT = backoff.FAILURES_COUNTED
 

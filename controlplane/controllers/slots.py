@@ -8,13 +8,12 @@ left alone.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from controlplane.cluster import fitness
+from controlplane.cluster.snapshot import Cluster
 from orch.model.node import Node
 from orch.model.policy import PlacementSpec
 from orch.model.service import Mode, Service
 from orch.model.task import Task
-
-from controlplane.cluster import fitness
-from controlplane.cluster.snapshot import Cluster
 
 
 @dataclass(slots=True)

@@ -5,13 +5,12 @@ Between the rollout controller, which keeps the memory, and replication, which m
 
 from dataclasses import dataclass
 
-from orch.model.node import Node
-from orch.model.rollout import Outcome, Phase, Rollout
-from orch.model.service import Service
-
 from controlplane.cluster import fitness
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers.slots import Layout, Slot
+from orch.model.node import Node
+from orch.model.rollout import Outcome, Phase, Rollout
+from orch.model.service import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,13 @@ follows from the memory kept here (`controllers.wants`); replication makes it so
 from collections.abc import Iterator
 from typing import assert_never
 
-from orch.model.names import ServiceName
-from orch.model.rollout import Phase, Rollout
-from orch.model.service import Service
-
 from controlplane.cluster.change import Change, SaveRollout
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers.rollout import canary, rolling, start
 from controlplane.controllers.rollout.said import Said
+from orch.model.names import ServiceName
+from orch.model.rollout import Phase, Rollout
+from orch.model.service import Service
 
 MOST_MOVES_PER_LOOK = 32
 """A look follows a rollout through phases and steps that ask for no wait: more than the longest chain."""

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from orch.model.service import Mode, ServiceSpec
-
 from controlplane.cluster import fitness
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import bounds
 from controlplane.controllers.rollout import step
+from orch.model.service import Mode, ServiceSpec
 
 
 def problems(cluster: Cluster, spec: ServiceSpec, replicas: int) -> Iterator[str]:

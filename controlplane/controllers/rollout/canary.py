@@ -7,16 +7,15 @@ stable revision; the step is then inconclusive, and holds.
 
 from dataclasses import replace
 
-from orch.model.policy import CanaryStep
-from orch.model.rollout import Phase, Rollout
-from orch.model.service import Service
-
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import slots, wants
 from controlplane.controllers.rollout import ending, progress, step
 from controlplane.controllers.rollout.progress import Progress
 from controlplane.controllers.rollout.said import Said, event, waits
 from controlplane.controllers.slots import Layout
+from orch.model.policy import CanaryStep
+from orch.model.rollout import Phase, Rollout
+from orch.model.service import Service
 
 
 def advance(cluster: Cluster, service: Service, rollout: Rollout, now: float) -> tuple[Rollout, Said]:

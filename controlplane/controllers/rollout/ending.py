@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
+from controlplane.controllers.rollout.said import Said, event
 from orch.model.event import EventType
 from orch.model.rollout import Outcome, Phase, RevisionOutcome, Rollout
 from orch.model.service import Service
-
-from controlplane.controllers.rollout.said import Said, event
 
 OUTCOMES_KEPT = 100
 """As many as revisions can be kept (`historyLimit`)."""

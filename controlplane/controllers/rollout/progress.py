@@ -7,12 +7,11 @@ loop would never meet its deadline.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from orch.model.names import ServiceName
-from orch.model.task import Task, TaskState, Wanted
-
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import backoff
 from controlplane.controllers.slots import Slot
+from orch.model.names import ServiceName
+from orch.model.task import Task, TaskState, Wanted
 
 BROKEN = (TaskState.FAILED, TaskState.REJECTED)
 

@@ -5,14 +5,13 @@ How many at a time is replication's arithmetic. Here: is it through, has it fail
 
 from dataclasses import replace
 
-from orch.model.rollout import Phase, Rollout
-from orch.model.service import Service
-
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import slots
 from controlplane.controllers.rollout import ending, progress
 from controlplane.controllers.rollout.progress import Progress
 from controlplane.controllers.rollout.said import Said, waits
+from orch.model.rollout import Phase, Rollout
+from orch.model.service import Service
 
 
 def advance(cluster: Cluster, service: Service, rollout: Rollout, now: float) -> tuple[Rollout, Said]:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
+from controlplane.cluster.change import Change, Tell, Waiting, WakeAt
 from orch.model.event import EventType
 from orch.model.service import Service
-
-from controlplane.cluster.change import Change, Tell, Waiting, WakeAt
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-from orch.model.rollout import Outcome, Phase, Rollout
-from orch.model.service import Service
-
 from controlplane.controllers import wants
 from controlplane.controllers.rollout import ending
 from controlplane.controllers.rollout.said import NOTHING, Said, event
+from orch.model.rollout import Outcome, Phase, Rollout
+from orch.model.service import Service
 
 
 def first(service: Service, now: float) -> Rollout:

@@ -8,15 +8,14 @@ no nodes.
 from collections import Counter
 from dataclasses import replace
 
-from orch.model.policy import CanaryStep
-from orch.model.rollout import Rollout
-from orch.model.service import Service
-from orch.model.task import Task
-
 from controlplane.cluster import fitness
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import wants
 from controlplane.controllers.slots import Layout, Slot
+from orch.model.policy import CanaryStep
+from orch.model.rollout import Rollout
+from orch.model.service import Service
+from orch.model.task import Task
 
 
 def entered(rollout: Rollout, number: int, now: float) -> Rollout:
