@@ -1,0 +1,132 @@
+"""What the control plane says, taken over section by section: checked, written down, handed to the room it is for."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from agent import names
+from agent.files import Files
+from agent.ledger import Ledger
+from agent.network.attachment import Peer
+from agent.network.network import Network
+from agent.reconciler import asked, notes
+from agent.reconciler.loop import Loop
+from agent.reconciler.perform import Rooms
+from orch.model.assignment import EndpointSection, FileSection, PeerSection, Section, TaskSection
+from orch.model.cluster import Stamp
+
+_log = logging.getLogger(__name__)
+
+OpenNetwork = Callable[[PeerSection], Awaitable[Network]]
+NO_RANGE = "the node's address range"
+NO_CONTACT = "a word from the control plane (onNodeLoss.stopAfter)"
+
+
+class Assignments:
+    def __init__(
+        self,
+        ledger: Ledger,
+        files: Files,
+        rooms: Rooms,
+        loop: Loop,
+        clock: Callable[[], float],
+        open_network: OpenNetwork,
+    ) -> None:
+        self._ledger = ledger
+        self._files = files
+        self._rooms = rooms
+        self._loop = loop
+        self._clock = clock
+        self._open_network = open_network
+        self._tasks: TaskSection | None = None
+        self._peers: PeerSection | None = None
+        self._endpoints: EndpointSection | None = None
+        self._have: frozenset[asked.FileKey] = frozenset()
+        self._network: Network | None = None
+        self._fresh = False
+        self.problem = ""
+
+    async def recall(self) -> None:
+        """What the ledger holds from before: it is gone on with, but nothing is removed because of it."""
+        files: FileSection | None = self._ledger.section("files")
+        self._have = await asyncio.to_thread(self._files.keep, files.files if files else ())
+        self._tasks = self._ledger.section("tasks")
+        self._endpoints = self._ledger.section("endpoints")
+        if (peers := self._ledger.section("peers")) is not None:
+            await self._take_peers(peers)
+        kept = {key: found for key, data in self._ledger.kept("note").items() if (found := _note(key, data))}
+        attached = self._network.attached() if self._network else {}
+        containers = await self._rooms.runtime.containers()
+        self._loop.adopt(self._asked(), containers, attached, kept)
+
+    async def take(self, section: Section) -> str:
+        """The refusal; empty when it was taken over."""
+        if isinstance(section, TaskSection) and not asked.is_whole(section):
+            return "it is not whole: a task has no template"
+        if why := self._ledger.accept(section):
+            self.problem = f"refused what the control plane said: {why}"
+            return why
+        self.problem = ""
+        match section:
+            case TaskSection():
+                self._tasks, self._fresh = section, True
+                self._ask()
+                await self._loop.remove_leftovers()
+            case FileSection():
+                self._have = await asyncio.to_thread(self._files.keep, section.files)
+                self._ask()
+            case EndpointSection():
+                self._endpoints = section
+                await self._tell_names()
+            case PeerSection():
+                await self._take_peers(section)
+                self._ask()
+        await self._ledger.settle()
+        return ""
+
+    def heard(self) -> None:
+        """The control plane is there."""
+        first = self._loop.contact is None
+        self._loop.heard()
+        if first:
+            self._ask()
+
+    def accepted(self) -> Stamp | None:
+        """The newest stamp that was taken over."""
+        return self._ledger.accepted
+
+    def _ask(self) -> None:
+        if self._tasks is not None:
+            self._loop.ask(self._asked())
+
+    def _asked(self) -> dict[str, asked.Asked]:
+        if self._tasks is None:
+            return {}
+        missing = () if self._network else (NO_RANGE,)
+        alone = (NO_CONTACT,) if self._loop.contact is None else ()
+        return asked.tasks_of(self._tasks, self._have, self._loop.asked, self._clock(), missing, alone)
+
+    async def _take_peers(self, section: PeerSection) -> None:
+        if not section.subnets:
+            return
+        if self._network is None:
+            self._network = self._rooms.network = await self._open_network(section)
+            await self._tell_names()
+        elif self._peers is not None and section.subnets != self._peers.subnets:
+            self.problem = "the node's address range has changed: restart orch-agent to use the new one"
+        self._peers = section
+        await self._network.set_peers([Peer(each.name, each.address, each.subnets) for each in section.peers])
+        if self._fresh:
+            await self._loop.remove_leftovers()
+
+    async def _tell_names(self) -> None:
+        if self._network is not None and self._endpoints is not None:
+            await self._network.set_names(names.records(self._endpoints))
+
+
+def _note(key: str, data: bytes) -> notes.Notes | None:
+    try:
+        return notes.read(data)
+    except (ValueError, TypeError, KeyError) as error:
+        _log.warning("what was noted of task %s cannot be read: %r", key, error)
+        return None

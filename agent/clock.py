@@ -1,0 +1,11 @@
+"""The agent's time: starts as the wall clock and then only goes forward, whatever happens to the wall clock."""
+
+import time
+
+_wall = time.time()
+_began = time.monotonic()
+
+
+def now() -> float:
+    """Seconds since 1970, never going back and never jumping."""
+    return _wall + time.monotonic() - _began

@@ -1,0 +1,59 @@
+"""What this machine is and has, and what is wrong with it."""
+
+import os
+import platform
+import shutil
+import socket
+from pathlib import Path
+
+from agent.images.images import this_platform
+from orch.model.node import Facts
+
+ALMOST_FULL = 0.95
+"""Of a file system's space or of its files, beyond which the node says so."""
+CAPABILITIES = ("logs", "exec", "configs", "secrets", "probes", "initContainers")
+
+
+def gather(address: str, *, cpu: int = 0, memory: int = 0) -> Facts:
+    """`cpu` (thousandths of a core) and `memory` (bytes) stand for the machine's own where they are given."""
+    return Facts(
+        hostname=socket.gethostname(),
+        address=address,
+        architecture=this_platform().architecture,
+        kernel=platform.release(),
+        cpu=cpu or len(os.sched_getaffinity(0)) * 1000,
+        memory=memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        version=version(),
+        capabilities=CAPABILITIES,
+        boot_id=boot_id(),
+    )
+
+
+def boot_id() -> str:
+    """Another one after every start of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def version() -> str:
+    """Of the installed distribution."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("orch")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def problems(state_dir: Path) -> list[str]:
+    """Sentences; none when all is well."""
+    found = []
+    usage = shutil.disk_usage(state_dir)
+    if usage.used > usage.total * ALMOST_FULL:
+        free = usage.free >> 20
+        found.append(f"disk almost full: {free} MiB free on the file system of {state_dir}: free some space")
+    files = os.statvfs(state_dir)
+    if files.f_files and files.f_ffree < files.f_files * (1 - ALMOST_FULL):
+        found.append(
+            f"disk almost full: {files.f_ffree} files can still be made on the file system of {state_dir}"
+        )
+    return found

@@ -1,0 +1,322 @@
+"""Builds the agent from its rooms, in the order in which they need each other, and takes it apart again."""
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+
+import grpc.aio
+
+from agent import clock, contact, facts, identity
+from agent.assignments import Assignments
+from agent.files import Files
+from agent.images.images import Images
+from agent.ledger import Ledger, next_incarnation
+from agent.network.network import Network
+from agent.probes.prober import Prober
+from agent.reconciler import accounts, configuration
+from agent.reconciler.asked import Asked
+from agent.reconciler.loop import Loop
+from agent.reconciler.perform import Rooms
+from agent.runtime.client import Runtime
+from agent.runtime.container import Exited
+from agent.session.answers import Answers, Place
+from agent.session.conversation import Conversation
+from agent.session.outbox import Outbox
+from agent.settings import Settings
+from orch import wire
+from orch.model.assignment import PeerSection, Section
+from orch.v1 import sessions_pb2
+
+_log = logging.getLogger(__name__)
+
+RENEWAL_LOOK_SECONDS = 3600.0
+
+
+class CannotStart(Exception):
+    """Why, and what to do."""
+
+
+def run(settings: Settings) -> int:
+    """The exit code."""
+    level = logging.DEBUG if settings.verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return asyncio.run(_main(settings))
+    except (CannotStart, identity.CannotJoin) as error:
+        print(f"orch-agent: {error}")  # noqa: T201  to whoever started us
+        return 1
+
+
+async def _main(settings: Settings) -> int:
+    if os.geteuid() != 0:
+        raise CannotStart("it must run as root: it makes namespaces, mounts and cgroups")
+    lock = _lock(settings.state_dir)
+    try:
+        if settings.cleanup:
+            from agent import cleanup
+
+            await cleanup.run(settings)
+            return 0
+        agent = Agent(settings)
+        await agent.start()
+        try:
+            await agent.work()
+        finally:
+            await agent.close()
+    finally:
+        os.close(lock)
+    return 0
+
+
+class Agent:
+    """The node's program. It may be killed at any time; what it started goes on without it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closing = contextlib.AsyncExitStack()
+        self._has_begun = False
+
+    async def start(self) -> None:
+        """Everything but the conversation. What ran before is adopted."""
+        settings = self._settings
+        self._vault = identity.Vault(settings.state_dir / "identity")
+        self.credentials = await self._join()
+        self._ledger = Ledger.open(settings.state_dir)
+        self._closing.push_async_callback(self._ledger.close)
+        incarnation = next_incarnation(self._ledger, clock.now())
+        self._outbox = Outbox()
+        files = Files(settings.run_dir)
+        files.open()
+        self._contact = contact.Contact(settings.run_dir, facts.boot_id())
+        self._rooms = await self._open_rooms(files)
+        self._loop = Loop(
+            self._rooms,
+            node=settings.name,
+            incarnation=incarnation,
+            clock=clock.now,
+            publish=self._outbox.put,
+            remember=lambda key, data: self._ledger.keep("note", key, data),
+        )
+        self._has_begun = True
+        self._closing.push_async_callback(self._loop.close)
+        self._loop.contact = self._contact.last()
+        self._assignments = Assignments(
+            self._ledger, files, self._rooms, self._loop, clock.now, self._open_network
+        )
+        await self._assignments.recall()
+        self._duties = _Duties(self, incarnation)
+
+    async def work(self) -> None:
+        """Until SIGTERM or SIGINT; containers keep running."""
+        gc.collect()
+        gc.freeze()
+        conversation = Conversation(self.credentials.addresses, self._connect, self._duties, self._outbox)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stop.set)
+        tasks = [
+            asyncio.create_task(conversation.keep(), name="conversation"),
+            asyncio.create_task(self._renew(), name="renewal"),
+            asyncio.create_task(stop.wait(), name="stop"),
+        ]
+        print(f"orch-agent: node {self._settings.name} is ready", flush=True)  # noqa: T201  the ready line
+        _notify("READY=1")
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            _notify("STOPPING=1")
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _connect(self, address: str) -> grpc.aio.Channel:
+        """With the credentials of the moment: they are renewed while we run."""
+        return self.credentials.connect(address)
+
+    async def close(self) -> None:
+        """In the opposite order."""
+        await self._closing.aclose()
+
+    # -- parts ------------------------------------------------------------------------------------------------
+
+    async def _join(self) -> identity.Credentials:
+        settings = self._settings
+        known = self._vault.load()
+        if known is not None and not known.is_over(clock.now()):
+            return known
+        if not (settings.join and settings.token):
+            raise CannotStart(
+                f"{settings.name} has not joined a cluster (or its certificate has ended): "
+                "run `orchctl node join-token` and start with --join HOST:PORT --token TOKEN"
+            )
+        credentials = await identity.join(settings.name, settings.join, settings.token, known)
+        self._vault.save(credentials)
+        return credentials
+
+    async def _open_rooms(self, files: Files) -> Rooms:
+        settings = self._settings
+        runtime = await Runtime.open(
+            run_dir=settings.run_dir / "runtime",
+            state_dir=settings.state_dir / "runtime",
+            cgroup_root=settings.cgroup_root,
+            on_exit=self._exited,
+        )
+        self._closing.push_async_callback(runtime.close)
+        self._runtime = runtime
+        images = await Images.open(settings.state_dir / "images", plain_http=settings.plain_http)
+        self._closing.push_async_callback(images.close)
+        prober = Prober(runtime)
+        self._closing.push_async_callback(prober.close)
+        logs = settings.state_dir / "logs"
+        logs.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return Rooms(runtime, images, files, prober, logs)
+
+    def _exited(self, one: Exited) -> None:
+        """What ended before there is a loop, the loop finds in the runtime's journal."""
+        if self._has_begun:
+            self._loop.exited(one)
+
+    async def _open_network(self, section: PeerSection) -> Network:
+        settings = self._settings
+        network = await Network.open(
+            run_dir=settings.run_dir,
+            state_dir=settings.state_dir,
+            subnets=section.subnets,
+            cluster_range=section.task_range,
+            node_address=self.address(),
+            pool_size=settings.pool_size,
+            resolv_conf=settings.resolv_conf,
+        )
+        self._closing.push_async_callback(network.close)
+        return network
+
+    def address(self) -> str:
+        """Where other nodes reach this one."""
+        if self._settings.address:
+            return self._settings.address
+        with (
+            contextlib.suppress(OSError, IndexError),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
+        ):
+            host, _, port = self.credentials.addresses[0].rpartition(":")
+            probe.connect((host, int(port)))
+            return str(probe.getsockname()[0])
+        return ""
+
+    async def _renew(self) -> None:
+        """The certificate, long before it ends; the next conversation uses it."""
+        while True:
+            if self.credentials.is_due_for_renewal(clock.now()):
+                try:
+                    self.credentials = await identity.renew(self._settings.name, self.credentials)
+                    self._vault.save(self.credentials)
+                except identity.CannotJoin as error:
+                    _log.warning("the node's certificate could not be renewed: %s", error)
+            await asyncio.sleep(RENEWAL_LOOK_SECONDS)
+
+    def place(self, key: str, name: str) -> Place | None:
+        """A container, for logs and commands."""
+        asked, seen = self._loop.look_up(key)
+        if asked is None or seen is None:
+            return None
+        spec = next((each for each in asked.all_containers() if each.name == (name or _first(asked))), None)
+        if spec is None:
+            return None
+        image = seen.images.get(spec.image)
+        account = accounts.Account()
+        words = (
+            configuration.environment(spec, image.config, account, asked.id.name)
+            if image
+            else spec.environment
+        )
+        return Place(asked, seen.container(spec.name), image.layers if image else (), dict(words))
+
+    def hello(self, incarnation: int) -> sessions_pb2.Hello:
+        """Who and what we are, and all our tasks."""
+        settings = self._settings
+        accepted = self._assignments.accepted()
+        return sessions_pb2.Hello(
+            node=settings.name,
+            incarnation=incarnation,
+            facts=wire.to_wire(facts.gather(self.address(), cpu=settings.cpu, memory=settings.memory)),
+            labels=settings.labels,
+            accepted=wire.to_wire(accepted) if accepted else None,
+            statuses=[wire.to_wire(status) for status in self._loop.statuses()],
+            problems=self.problems(),
+        )
+
+    def problems(self) -> list[str]:
+        """What is wrong with this node."""
+        own = [self._ledger.problem, self._assignments.problem]
+        return [*facts.problems(self._settings.state_dir), *(each for each in own if each)]
+
+    async def take(self, section: Section) -> str:
+        """A section of the control plane's."""
+        return await self._assignments.take(section)
+
+    def heard(self) -> None:
+        """The control plane is there."""
+        self._assignments.heard()
+        self._contact.note(clock.now())
+
+    def answers(self) -> Answers:
+        """Who answers users."""
+        return Answers(self._runtime, self._rooms.logs, self.place)
+
+
+class _Duties:
+    """What the conversation asks of the agent."""
+
+    def __init__(self, agent: Agent, incarnation: int) -> None:
+        self._agent = agent
+        self._incarnation = incarnation
+        self._answers = agent.answers()
+        self.problems = agent.problems
+        self.take = agent.take
+        self.heard = agent.heard
+
+    def hello(self) -> sessions_pb2.Hello:
+        return self._agent.hello(self._incarnation)
+
+    async def answer(self, ask: sessions_pb2.StreamAsk, channel: grpc.aio.Channel) -> None:
+        await self._answers.answer(ask, channel)
+
+
+def _first(asked: Asked) -> str:
+    return asked.template.containers[0].name
+
+
+def _lock(state_dir: Path) -> int:
+    """Only one agent per state directory."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(f"the state directory {state_dir} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise CannotStart(f"another orch-agent works with {state_dir}: end it first") from error
+    return fd
+
+
+def _notify(word: str) -> None:
+    """To systemd, where it listens."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to,
+    ):
+        to.sendto(word.encode(), "\0" + path[1:] if path.startswith("@") else path)

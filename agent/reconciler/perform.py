@@ -1,0 +1,246 @@
+"""Carries one step out in the room that can, and says what came of it. Decides nothing."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import assert_never
+
+from agent.files import Files, Naming
+from agent.network.attachment import Attached
+from agent.probes.prober import Prober
+from agent.probes.schedule import Probes, Target
+from agent.reconciler import accounts, image_files, log_tail, observed, run_name, step, trouble
+from agent.reconciler.asked import Asked
+from agent.reconciler.configuration import Mounted, configuration
+from agent.reconciler.observed import Fact, Observed
+from agent.reconciler.report import MOST_TAIL_LINES
+from agent.reconciler.rooms import Images, Network, Runtime
+from agent.runtime.container import Launch, NoSuchContainer
+from orch.model.container import ContainerSpec
+from orch.model.probe import Health
+
+_log = logging.getLogger(__name__)
+
+LEFTOVER_GRACE_SECONDS = 10.0
+"""For containers of which nobody knows any more how they want to be stopped."""
+
+Tell = Callable[[str, Fact], None]
+"""A fact that comes later, and the key of the task it is about."""
+
+
+@dataclass(slots=True)
+class Rooms:
+    """Where steps are carried out. The network opens when the node has its address range."""
+
+    runtime: Runtime
+    images: Images
+    files: Files
+    prober: Prober
+    logs: Path
+    network: Network | None = None
+    prepared: dict[str, dict[str, tuple[Mounted, ...]]] = field(default_factory=dict)
+    """What the containers of each task mount."""
+
+
+class Performer:
+    def __init__(self, rooms: Rooms, incarnation: int, clock: Callable[[], float], tell: Tell) -> None:
+        self.rooms = rooms
+        self._incarnation = incarnation
+        self._clock = clock
+        self._tell = tell
+
+    async def perform(self, asked: Asked, seen: Observed, what: step.Step) -> Fact:
+        """What came of it; a failure is a fact too."""
+        try:
+            return await self._do(asked, seen, what)
+        except Exception as error:
+            return self._failure(what, error)
+
+    def _failure(self, what: step.Step, error: Exception) -> Fact:
+        doing = _DOING.get(type(what), type(what).__name__)
+        found = trouble.explain(error, doing)
+        if found.reason == "NodeError":
+            _log.error("%s failed", doing, exc_info=error)
+        if isinstance(what, step.CleanUp):
+            return observed.CleanUpFailed(found.message, self._clock())
+        container = what.container if isinstance(what, step.Launch) else ""
+        return observed.Troubled(found.reason, found.message, self._clock(), container, found.permanent)
+
+    async def _do(self, asked: Asked, seen: Observed, what: step.Step) -> Fact:
+        match what:
+            case step.PullImage():
+                image = await self.rooms.images.pull(what.reference, policy=what.policy)
+                return observed.ImagePulled(image, what.reference)
+            case step.WireNetwork():
+                return observed.NetworkWired(await self._network.attach(asked.key))
+            case step.PublishPorts():
+                await self._network.publish(asked.key, what.ports)
+                return observed.PortsPublished()
+            case step.PrepareFiles():
+                return self._prepare(asked, seen)
+            case step.Launch():
+                return await self._launch(asked, seen, what)
+            case step.StartProbes():
+                return self._probe(asked, seen, what)
+            case step.ReadTail():
+                return self._read_tail(asked, seen, what)
+            case step.Discard():
+                return await self._discard(asked, seen, what)
+            case step.Condemn():
+                fact = observed.Signalled(what.container, self._clock(), what.reason, what.message)
+                return await self._signal(seen, what.container, what.signal, fact)
+            case step.Signal():
+                fact = observed.Signalled(what.container, self._clock())
+                return await self._signal(seen, what.container, what.signal, fact)
+            case step.Kill():
+                await self.rooms.runtime.kill(seen.container(what.container).id)
+                return observed.Killed(what.container)
+            case step.UnpublishPorts():
+                await self._network.unpublish(asked.key)
+                return observed.PortsUnpublished()
+            case step.CleanUp():
+                runs = [each.id for each in seen.containers.values() if each.id]
+                await self.clean_up(asked.key, (*runs, *seen.old_runs))
+                return observed.CleanedUp()
+            case step.Conclude():
+                return observed.Concluded(
+                    observed.Final(what.state, what.reason, what.message, self._clock())
+                )
+            case _:
+                assert_never(what)
+
+    @property
+    def _network(self) -> Network:
+        if self.rooms.network is None:
+            raise RuntimeError("the node has no address range yet")
+        return self.rooms.network
+
+    # -- to start ---------------------------------------------------------------------------------------------
+
+    def _prepare(self, asked: Asked, seen: Observed) -> Fact:
+        assert seen.attached is not None
+        found = {spec.name: _account(spec, seen) for spec in asked.all_containers()}
+        self.rooms.prepared[asked.key] = self.rooms.files.prepare(asked, _naming(asked, seen.attached), found)
+        return observed.FilesPrepared()
+
+    async def _launch(self, asked: Asked, seen: Observed, what: step.Launch) -> Fact:
+        assert seen.attached is not None
+        spec = _spec(asked, what.container)
+        image = seen.images[spec.image]
+        logs = self.rooms.logs / asked.key
+        logs.mkdir(mode=0o750, parents=True, exist_ok=True)
+        launch = Launch(
+            container=str(run_name.RunName(asked.key, spec.name, self._incarnation, what.run)),
+            sandbox=asked.key,
+            config=configuration(
+                spec,
+                image.config,
+                _account(spec, seen),
+                hostname=asked.id.name,
+                netns=seen.attached.netns,
+                files=self.rooms.prepared[asked.key][spec.name],
+            ),
+            layers=image.layers,
+            logs=str(logs),
+            init=spec.init,
+        )
+        running = await self.rooms.runtime.launch(launch)
+        return observed.Launched(spec.name, what.run, running, image.digest)
+
+    def _probe(self, asked: Asked, seen: Observed, what: step.StartProbes) -> Fact:
+        assert seen.attached is not None
+        spec, container = _spec(asked, what.container), seen.container(what.container)
+        ports = {each.name: each.target for each in asked.template.ports if each.name}
+        target = Target(container.id, seen.attached.addresses[0], ports)
+
+        def said(probe: str, health: Health, words: str) -> None:
+            fact = observed.ProbeSaid(spec.name, container.run, probe, observed.Probed(health, words))
+            self._tell(asked.key, fact)
+
+        self.rooms.prober.start(target, Probes(spec.startup, spec.readiness, spec.liveness), said)
+        return observed.ProbesStarted(spec.name)
+
+    # -- to end -----------------------------------------------------------------------------------------------
+
+    async def _signal(self, seen: Observed, name: str, word: str, fact: Fact) -> Fact:
+        container = seen.container(name)
+        self.rooms.prober.stop(container.id)
+        try:
+            await self.rooms.runtime.signal(container.id, signal_number(word))
+        except NoSuchContainer:
+            _log.debug("%s had ended when it was to be told so", container.id)
+        return fact
+
+    def _read_tail(self, asked: Asked, seen: Observed, what: step.ReadTail) -> Fact:
+        ended = seen.container(what.container).exited
+        assert ended is not None
+        lines = log_tail.read(self.rooms.logs / asked.key, ended.container, MOST_TAIL_LINES)
+        return observed.TailRead(what.container, lines)
+
+    async def _discard(self, asked: Asked, seen: Observed, what: step.Discard) -> Fact:
+        """The logs of the run before are kept, for `logs --previous`."""
+        for run in what.runs:
+            await self.rooms.runtime.remove(run)
+        for container in seen.containers.values():
+            keep = {container.id, *(each for each in what.runs[-1:])}
+            prefix = f"{asked.key}.{container.name}"
+            if any(each.startswith(prefix + ".") for each in what.runs):
+                log_tail.forget_old(self.rooms.logs / asked.key, prefix, frozenset(keep))
+        return observed.Discarded(what.runs)
+
+    async def clean_up(self, key: str, runs: tuple[str, ...]) -> None:
+        """Idempotent; the logs stay."""
+        for run in runs:
+            self.rooms.prober.stop(run)
+        await asyncio.gather(*(self.rooms.runtime.remove(run) for run in runs))
+        await self.rooms.runtime.remove_sandbox(key)
+        if self.rooms.network is not None:
+            await self.rooms.network.detach(key)
+        self.rooms.prepared.pop(key, None)
+        self.rooms.files.remove(key)
+
+    async def remove_leftover(self, key: str, running: tuple[str, ...], runs: tuple[str, ...]) -> None:
+        """A task of which nothing is known but its key."""
+        stops = (
+            self.rooms.runtime.stop(run, signum=signal.SIGTERM, grace_seconds=LEFTOVER_GRACE_SECONDS)
+            for run in running
+        )
+        await asyncio.gather(*stops, return_exceptions=True)
+        await self.clean_up(key, runs)
+
+
+_DOING: dict[type, str] = {
+    step.PullImage: "pull the image",
+    step.WireNetwork: "give the task its network",
+    step.PublishPorts: trouble.PUBLISHING,
+    step.PrepareFiles: "lay out its files",
+    step.Launch: "start the container",
+    step.CleanUp: "clean up",
+}
+
+
+def signal_number(word: str) -> int:
+    """SIGTERM, TERM or 15."""
+    if word.isdigit():
+        return int(word)
+    return signal.Signals["SIG" + word.upper().removeprefix("SIG")].value
+
+
+def _spec(asked: Asked, name: str) -> ContainerSpec:
+    return next(each for each in asked.all_containers() if each.name == name)
+
+
+def _account(spec: ContainerSpec, seen: Observed) -> accounts.Account:
+    image = seen.images[spec.image]
+    user = spec.user or image.config.user
+    passwd = image_files.read(image.layers, "/etc/passwd")
+    group = image_files.read(image.layers, "/etc/group")
+    return accounts.find(user, passwd, group)
+
+
+def _naming(asked: Asked, attached: Attached) -> Naming:
+    search = (f"{asked.id.namespace}.orch", "orch")
+    return Naming(asked.id.name, attached.addresses, attached.gateway, search)

@@ -1,0 +1,250 @@
+"""Keeps one conversation with the leader going: greets, listens, tells, and begins again when it breaks."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+
+from agent.session.outbox import Outbox
+from orch import wire
+from orch.model.assignment import EndpointSection, FileSection, PeerSection, Section, TaskSection
+from orch.v1 import sessions_pb2, sessions_pb2_grpc
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 2.0
+"""Well below the five seconds after which a silent node is taken for gone."""
+MOST_REDIRECTS = 5
+"""In a row, before it is taken for a circle and pauses are made."""
+WELCOME_SECONDS = 40.0
+"""A leader that has just begun greets only when its picture is whole, after 30 s at the latest. One that hangs is noticed
+sooner, by the channel's pings."""
+STORED_SECONDS = 5.0
+"""One batch of statuses at a time is on its way; after so long without a word the next is sent all the same."""
+DEFAULT_HEARTBEAT_SECONDS = 1.0
+DEFAULT_TIMEOUT_SECONDS = 5.0
+
+_SECTIONS: dict[str, type[Any]] = {
+    "tasks": TaskSection,
+    "files": FileSection,
+    "endpoints": EndpointSection,
+    "peers": PeerSection,
+}
+
+
+class Duties(Protocol):
+    """Who does what the control plane says."""
+
+    def hello(self) -> sessions_pb2.Hello: ...
+    def problems(self) -> Sequence[str]: ...
+    async def take(self, section: Section) -> str:
+        """The refusal; empty when it was taken over."""
+
+    def heard(self) -> None:
+        """The control plane is there."""
+
+    def answer(self, ask: sessions_pb2.StreamAsk, channel: grpc.aio.Channel) -> Awaitable[None]: ...
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How often to say that we live, and how long a silence is too long."""
+
+    heartbeat: float = DEFAULT_HEARTBEAT_SECONDS
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    is_beating: bool = False
+    """The other side sends heartbeats, so its silence means something."""
+
+
+class Conversation:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        connect: Callable[[str], grpc.aio.Channel],
+        duties: Duties,
+        outbox: Outbox,
+    ) -> None:
+        """`addresses` are of any control planes; whoever does not lead says who does."""
+        self._addresses = list(addresses)
+        self._connect = connect
+        self._duties = duties
+        self._outbox = outbox
+        self._redirect = ""
+        self.is_up = asyncio.Event()
+        """Set while somebody has said welcome."""
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+        pause, redirects, turn = FIRST_PAUSE_SECONDS, 0, 0
+        while True:
+            address = self._redirect or self._addresses[turn % len(self._addresses)]
+            self._redirect = ""
+            welcomed = await self._try(address)
+            if self._redirect and redirects < MOST_REDIRECTS:
+                redirects += 1
+                continue
+            pause = FIRST_PAUSE_SECONDS if welcomed else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            redirects, turn = 0, turn + 1
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
+
+    async def _try(self, address: str) -> bool:
+        """Whether we were welcome."""
+        channel = self._connect(address)
+        try:
+            await self._exchange(channel)
+        except* (grpc.aio.AioRpcError, TimeoutError, _Over) as group:
+            _log.info("conversation with %s ended: %s", address, "; ".join(map(_words, _leaves(group))))
+        finally:
+            welcomed = self.is_up.is_set()
+            self.is_up.clear()
+            await channel.close()
+        return welcomed
+
+    async def _exchange(self, channel: grpc.aio.Channel) -> None:
+        call = sessions_pb2_grpc.SessionsStub(channel).Session()
+        up = _Up(call)
+        pace = _Pace()
+        await up.send(hello=self._duties.hello())
+        self._outbox.begin_anew()
+        async with asyncio.timeout(WELCOME_SECONDS):
+            first = await self._read(call)
+        self._greeted(first, pace)
+        async with asyncio.TaskGroup() as group:
+            takers = {kind: _Taker(kind, self._duties, up) for kind in _SECTIONS}
+            for taker in takers.values():
+                group.create_task(taker.keep())
+            group.create_task(self._tell(up))
+            group.create_task(self._live(up, pace))
+            await self._listen(call, channel, takers, pace)
+
+    def _greeted(self, first: sessions_pb2.SessionDown, pace: _Pace) -> None:
+        match first.WhichOneof("kind"):
+            case "welcome":
+                pace.heartbeat = first.welcome.heartbeat_interval or pace.heartbeat
+                pace.timeout = first.welcome.timeout or pace.timeout
+                self.is_up.set()
+                self._duties.heard()
+            case "redirect":
+                self._redirect = first.redirect.address
+                raise _Over(f"it does not lead; {first.redirect.address or 'nobody'} does")
+            case other:
+                raise _Over(f"it began with {other} and not with a welcome")
+
+    async def _read(self, call: Any) -> sessions_pb2.SessionDown:
+        found = await call.read()
+        if found is grpc.aio.EOF:
+            raise _Over(f"it hung up: {await call.details() or await call.code()}")
+        return found  # type: ignore[no-any-return]
+
+    async def _listen(
+        self, call: Any, channel: grpc.aio.Channel, takers: "dict[str, _Taker]", pace: _Pace
+    ) -> None:
+        answers: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                async with asyncio.timeout(pace.timeout if pace.is_beating else None):
+                    down = await self._read(call)
+                self._duties.heard()
+                match kind := down.WhichOneof("kind"):
+                    case "tasks" | "files" | "endpoints" | "peers":
+                        takers[kind].give(wire.from_wire(getattr(down, kind), _SECTIONS[kind]))
+                    case "statuses_stored":
+                        self._outbox.stored(down.statuses_stored)
+                    case "heartbeat":
+                        pace.is_beating = True
+                    case "ask":
+                        task = asyncio.ensure_future(self._duties.answer(down.ask, channel))
+                        answers.add(task)
+                        task.add_done_callback(answers.discard)
+                    case "redirect":
+                        self._redirect = down.redirect.address
+                        raise _Over(f"it does not lead any more; {down.redirect.address or 'nobody'} does")
+        finally:
+            for task in answers:
+                task.cancel()
+
+    async def _tell(self, up: "_Up") -> None:
+        while True:
+            await self._outbox.wait_filled()
+            sequence, batch = self._outbox.take()
+            if batch:
+                statuses = [wire.to_wire(status) for status in batch]
+                await up.send(statuses=sessions_pb2.StatusBatch(sequence=sequence, statuses=statuses))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._outbox.wait_stored(), STORED_SECONDS)
+
+    async def _live(self, up: "_Up", pace: _Pace) -> None:
+        while True:
+            await asyncio.sleep(pace.heartbeat)
+            await up.beat(self._duties.problems())
+
+
+class _Over(Exception):
+    """The conversation has ended; the sentence says why."""
+
+
+class _Up:
+    """Our half of the stream. Messages of different kinds are not mixed: one is written at a time."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._turn = asyncio.Lock()
+        self._sequence = 0
+
+    async def send(self, **kind: Any) -> None:
+        async with self._turn:
+            await self._call.write(sessions_pb2.SessionUp(**kind))
+
+    async def beat(self, problems: Sequence[str]) -> None:
+        self._sequence += 1
+        await self.send(heartbeat=sessions_pb2.Heartbeat(sequence=self._sequence, problems=problems))
+
+
+class _Taker:
+    """Takes over sections of one kind, one after the other; one that was overtaken is never taken."""
+
+    def __init__(self, kind: str, duties: Duties, up: _Up) -> None:
+        self._kind = kind
+        self._duties = duties
+        self._up = up
+        self._latest: Section | None = None
+        self._given = asyncio.Event()
+
+    def give(self, section: Section) -> None:
+        self._latest = section
+        self._given.set()
+
+    async def keep(self) -> None:
+        while True:
+            await self._given.wait()
+            self._given.clear()
+            section, self._latest = self._latest, None
+            if section is None:
+                continue
+            refusal = await self._duties.take(section)
+            if refusal:
+                _log.warning("%s of the control plane refused: %s", self._kind, refusal)
+            said = sessions_pb2.Acknowledgement(section=self._kind, version=section.version, refusal=refusal)
+            await self._up.send(acknowledgement=said)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for each in group.exceptions:
+        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    if isinstance(error, asyncio.InvalidStateError):
+        return "the stream is closed"
+    return str(error) or type(error).__name__

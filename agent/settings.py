@@ -1,0 +1,107 @@
+"""What the agent is told on its command line."""
+
+import argparse
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    name: str
+    state_dir: Path
+    run_dir: Path
+    address: str = ""
+    """Where other nodes reach this one."""
+    join: str = ""
+    token: str = ""
+    cgroup_root: str = "orch"
+    pool_size: int = 16
+    plain_http: frozenset[str] = frozenset()
+    labels: dict[str, str] = field(default_factory=dict)
+    cpu: int = 0
+    """Thousandths of a core; 0 is what the machine has."""
+    memory: int = 0
+    """Bytes; 0 is what the machine has."""
+    resolv_conf: Path = Path("/etc/resolv.conf")
+    cleanup: bool = False
+    verbose: bool = False
+
+
+def read(arguments: list[str]) -> Settings:
+    """Ends the process with a sentence when they make no sense."""
+    found = _parser().parse_args(arguments)
+    token = found.token or os.environ.get("ORCH_TOKEN", "")
+    if found.token_file:
+        token = found.token_file.read_text(encoding="ascii").strip()
+    return Settings(
+        name=found.name,
+        state_dir=found.state_dir.absolute(),
+        run_dir=found.run_dir.absolute(),
+        address=found.address,
+        join=found.join,
+        token=token,
+        cgroup_root=found.cgroup_root,
+        pool_size=found.pool_size,
+        plain_http=frozenset(found.plain_http),
+        labels=dict(found.label),
+        cpu=found.cpu,
+        memory=found.memory,
+        resolv_conf=found.resolv_conf,
+        cleanup=found.cleanup,
+        verbose=found.verbose,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "orch-agent", description="Makes this machine a node of an orch cluster."
+    )
+    add = parser.add_argument
+    add(
+        "--name",
+        default=socket.gethostname().partition(".")[0].lower(),
+        help="of the node (default: the host's)",
+    )
+    add("--state-dir", type=Path, default=Path("/var/lib/orch-agent"), help="what must survive a reboot")
+    add("--run-dir", type=Path, default=Path("/run/orch-agent"), help="what must not")
+    add("--join", default="", metavar="HOST:PORT", help="where to join; needed once")
+    add("--token", default="", help="from `orchctl node join-token`; also from ORCH_TOKEN")
+    add("--token-file", type=Path, help="a file that holds the token")
+    add("--address", default="", help="where other nodes reach this one (default: towards the control plane)")
+    add("--cgroup-root", default="orch", help="the group below which all containers live")
+    add("--pool-size", type=int, default=16, help="network namespaces made ahead of need")
+    add(
+        "--plain-http",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a registry without TLS; repeatable",
+    )
+    add(
+        "--label",
+        action="append",
+        default=[],
+        type=_label,
+        metavar="KEY=VALUE",
+        help="of the node; repeatable",
+    )
+    add("--cpu", type=int, default=0, help="offer so many thousandths of a core (default: all)")
+    add("--memory", type=int, default=0, help="offer so many bytes (default: all)")
+    add(
+        "--resolv-conf",
+        type=Path,
+        default=Path("/etc/resolv.conf"),
+        help="whom to ask for names of the world",
+    )
+    add("--cleanup", action="store_true", help="end and remove everything of this node, then exit")
+    add("--verbose", action="store_true", help="say more")
+    return parser
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
