@@ -1,0 +1,1 @@
+"""orchctl: the user's hands."""
