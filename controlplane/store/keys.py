@@ -13,9 +13,11 @@ NODES = "/orch/nodes/"
 CLAIMS = "/orch/claims/"
 CONFIGS = "/orch/configs/"
 SECRETS = "/orch/secrets/"
+VERSIONS = "/orch/versions/"
 NAMESPACES = "/orch/namespaces/"
 EVENTS = "/orch/events/"
 REQUESTS = "/orch/requests/"
+TOKENS = "/orch/tokens/"
 
 
 def service(name: ServiceName) -> str:
@@ -46,6 +48,11 @@ def node_status(name: str) -> str:
     return f"{NODES}{name}/status"
 
 
+def node_identity(name: str) -> str:
+    """Which keys the node of this name has proved to hold."""
+    return f"{NODES}{name}/identity"
+
+
 def claim_port(words: str) -> str:
     """`words` as in AssignTask.ports: `node/host_ip:port/protocol`."""
     return f"{CLAIMS}port/{words}"
@@ -63,6 +70,11 @@ def secret(name: ObjectName) -> str:
     return f"{SECRETS}{name.namespace}/{name.name}"
 
 
+def version(is_secret: bool, name: ObjectName, number: int) -> str:
+    """One version of a config or secret, kept while a revision mounts it."""
+    return f"{VERSIONS}{'secrets' if is_secret else 'configs'}/{name.namespace}/{name.name}/{number:08d}"
+
+
 def namespace(name: str) -> str:
     return f"{NAMESPACES}{name}"
 
@@ -74,3 +86,8 @@ def event(identity: str) -> str:
 def request(identity: str) -> str:
     """What a request with this id did, so that the same request sent twice happens once; under a lease."""
     return f"{REQUESTS}{identity}"
+
+
+def token(identity: str) -> str:
+    """What is kept of a join token."""
+    return f"{TOKENS}{identity}"

@@ -1,0 +1,90 @@
+"""What one node needs to know, out of the picture: its tasks, their files, everybody's endpoints, its peers. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from controlplane.cluster import snapshot
+from orch.model.assignment import AssignedTask, AssignedTemplate, File, PeerNode
+from orch.model.config import Config, Secret
+from orch.model.container import FileMount
+from orch.model.names import ObjectName
+from orch.model.service import TaskTemplate
+from orch.model.task import Task, Wanted
+
+FileKey = tuple[bool, ObjectName, int]
+"""Secret or config, its name, its version."""
+
+Versions = Callable[[FileKey], Config | Secret | None]
+
+
+def tasks_for(cluster: snapshot.Cluster, node: str) -> tuple[AssignedTask, ...]:
+    """All that were given to the node and are not forgotten; one that is over is only kept, never run."""
+    tasks = sorted(cluster.tasks_on(node), key=lambda task: task.id)
+    return tuple(AssignedTask(task.id, task.revision, _wanted(cluster, task)) for task in tasks)
+
+
+def templates_for(cluster: snapshot.Cluster, node: str) -> tuple[AssignedTemplate, ...]:
+    """The template of each revision that some task of the node has."""
+    revisions = sorted({(task.id.owner, task.id.birth, task.revision) for task in cluster.tasks_on(node)})
+    found = ((owner, birth, number, cluster.template(owner, number)) for owner, birth, number in revisions)
+    return tuple(
+        AssignedTemplate(owner, birth, number, template)
+        for owner, birth, number, template in found
+        if template
+    )
+
+
+def file_keys_for(cluster: snapshot.Cluster, node: str) -> tuple[FileKey, ...]:
+    """Which versions of configs and secrets the unfinished tasks of the node mount, and nothing else."""
+    wanted: set[FileKey] = set()
+    for owner, number in {
+        (task.id.owner, task.revision) for task in cluster.tasks_on(node) if not cluster.has_finished(task)
+    }:
+        template = cluster.template(owner, number)
+        if template is not None:
+            wanted.update(mounted(template, owner.namespace))
+    return tuple(sorted(wanted))
+
+
+def mounted(template: TaskTemplate, namespace: str) -> Iterator[FileKey]:
+    """Every config and secret that the template mounts, at its pinned version."""
+    for container in (*template.containers, *template.init_containers):
+        for is_secret, mounts in ((False, container.configs), (True, container.secrets)):
+            yield from (_file_key(is_secret, namespace, mount) for mount in mounts)
+
+
+def files_for(
+    keys: tuple[FileKey, ...], versions: Versions, opened: Callable[[Secret], Mapping[str, bytes]]
+) -> tuple[File, ...]:
+    """Their contents; one that is not known is left out, and the node says that it misses it."""
+    files = []
+    for key in keys:
+        found = versions(key)
+        if isinstance(found, Secret):
+            files.append(File(found.name, found.version, secret=True, data=dict(opened(found))))
+        elif found is not None:
+            files.append(File(found.name, found.version, secret=False, data=found.data))
+    return tuple(files)
+
+
+def peers_for(cluster: snapshot.Cluster, node: str) -> tuple[PeerNode, ...]:
+    """The other nodes that have an address and a range, heard from or not."""
+    return tuple(
+        PeerNode(name, other.status.facts.address, other.status.subnets)
+        for name, other in sorted(cluster.nodes.items())
+        if name != node and other.status.facts.address and other.status.subnets
+    )
+
+
+def subnets_of(cluster: snapshot.Cluster, node: str) -> tuple[str, ...]:
+    """The node's own ranges."""
+    known = cluster.node(node)
+    return known.status.subnets if known else ()
+
+
+def _wanted(cluster: snapshot.Cluster, task: Task) -> Wanted:
+    status = cluster.status(task.id)
+    return Wanted.STOP if status is not None and status.state.is_final else task.wanted
+
+
+def _file_key(is_secret: bool, namespace: str, mount: FileMount) -> FileKey:
+    return (is_secret, ObjectName(namespace, mount.source), mount.version)

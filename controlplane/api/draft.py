@@ -1,0 +1,68 @@
+"""A change in the making: what would be written, what it was decided on, what is wrong, and what to tell the user."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlplane.cluster import snapshot
+from controlplane.store import codec, port
+from orch.model.names import ServiceName
+from orch.v1 import control_pb2 as pb
+
+
+@dataclass(slots=True)
+class Draft:
+    """Filled by the `admit_…` files; nothing is written before it is whole."""
+
+    cluster: snapshot.Cluster
+    versions: frozenset[str] = frozenset()
+    """Keys of the versions of configs and secrets that are kept."""
+    by: str = ""
+    now: float = 0.0
+    source: str = ""
+    """The document under way, for messages."""
+    edits: dict[str, codec.Edit] = field(default_factory=dict)
+    looked_at: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    objects: list[pb.AppliedObject] = field(default_factory=list)
+    services: set[ServiceName] = field(default_factory=set)
+    """Services that are written."""
+
+    def refuse(self, what: str) -> None:
+        """One problem; the rest is still looked at."""
+        self.problems.append(f"{self.source}: {what}" if self.source else what)
+
+    def look_at(self, key: str) -> None:
+        """The decision rests on this key: it must be the same when the change is written."""
+        self.looked_at.add(key)
+
+    def write(self, *edits: codec.Edit) -> None:
+        """A later edit of a key replaces an earlier one."""
+        self.edits.update({edit.key: edit for edit in edits})
+
+    def tell(self, kind: str, namespace: str, name: str, action: str, **more: Any) -> None:
+        """What became of one object."""
+        reference = pb.Reference(kind=kind, namespace=namespace, name=name)
+        self.objects.append(pb.AppliedObject(reference=reference, action=action, **more))
+
+    def save_object(self, kind: str, namespace: str, name: str, known: Any, new: Any) -> None:
+        """A whole object without revisions: created, changed or unchanged."""
+        self.look_at(codec.key_of(new))
+        action = "created" if known is None else "unchanged" if known == new else "changed"
+        if action != "unchanged":
+            self.write(codec.Save(new))
+        self.tell(kind, namespace, name, action)
+
+    def guards(self) -> list[port.Guard]:
+        """Everything looked at or written is as the picture showed it."""
+        return [_guard(self.cluster, key) for key in sorted(self.looked_at | set(self.edits))]
+
+    def store_writes(self, more: Iterable[codec.Edit] = ()) -> list[port.Write]:
+        """For the store."""
+        return [codec.write(edit) for edit in (*self.edits.values(), *more)]
+
+
+def _guard(cluster: snapshot.Cluster, key: str) -> port.Guard:
+    modified = cluster.modified.get(key)
+    return port.Absent(key) if modified is None else port.Unchanged(key, modified)

@@ -1,0 +1,142 @@
+"""Logs and Exec: a user on one side, a node on the other, the relay between them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.api import catalog, errors, relay
+from controlplane.cluster import snapshot
+from controlplane.loop import picture
+from orch import wire
+from orch.model.names import DEFAULT_NAMESPACE, ServiceName
+from orch.model.task import Task
+from orch.v1 import control_pb2 as pb
+from orch.v1 import sessions_pb2
+
+LINES_BUFFERED = 64
+MOST_SOURCES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """Handlers of Logs and Exec; only the leader holds sessions, so only it can answer."""
+
+    picture: picture.Picture
+    relay: relay.Relay
+
+    async def logs(self, request: Any, _context: Any) -> AsyncIterator[pb.LogLine]:
+        """Lines of one task, or of all tasks of a service, as they come. Raises NotFound."""
+        tasks = self._tasks(request)
+        lines: asyncio.Queue[pb.LogLine | None] = asyncio.Queue(LINES_BUFFERED)
+        sources = [asyncio.create_task(self._one_log(task, request, lines)) for task in tasks]
+        ended = 0
+        try:
+            while ended < len(sources):
+                line = await lines.get()
+                if line is None:
+                    ended += 1
+                else:
+                    yield line
+        finally:
+            for source in sources:
+                source.cancel()
+            await asyncio.gather(*sources, return_exceptions=True)
+
+    async def _one_log(self, task: Task, request: Any, lines: "asyncio.Queue[pb.LogLine | None]") -> None:
+        """Into the queue until the node has no more; a node that cannot answer is a line that says so."""
+        try:
+            for container in _containers(self.picture.cluster, task, request.container):
+                ask = sessions_pb2.StreamAsk(
+                    task=wire.to_wire(task.id),
+                    logs=sessions_pb2.TaskLogsAsk(
+                        container=container,
+                        follow=request.follow,
+                        tail=request.tail,
+                        since=request.since,
+                        previous=request.previous,
+                    ),
+                )
+                async with self.relay.ask(task.node, ask) as stream:
+                    async for answer in stream.answers():
+                        await lines.put(_line(task, answer))
+        except (errors.Unreachable, errors.NotPossible, errors.NotFound) as error:
+            await lines.put(pb.LogLine(task=task.id.full_name, problem=str(error)))
+        finally:
+            with suppress(asyncio.CancelledError):
+                await lines.put(None)
+
+    async def exec(self, requests: Any, _context: Any) -> AsyncIterator[pb.ExecOutput]:
+        """A command in a container. Raises Invalid, NotFound, NotPossible, Unreachable."""
+        messages = aiter(requests)
+        first = await anext(messages, None)
+        if first is None or first.WhichOneof("kind") != "start":
+            raise errors.Invalid("exec begins with what to run")
+        task = self._running(first.start)
+        ask = sessions_pb2.StreamAsk(task=wire.to_wire(task.id), exec=first.start)
+        async with self.relay.ask(task.node, ask) as stream:
+            feeding = asyncio.create_task(_feed(messages, stream))
+            try:
+                async for answer in stream.answers():
+                    if answer.WhichOneof("kind") == "problem":
+                        yield pb.ExecOutput(end=pb.ExecEnd(exit_code=126, problem=answer.problem))
+                        return
+                    yield answer.exec
+                    if answer.exec.WhichOneof("kind") == "end":
+                        return
+            finally:
+                feeding.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await feeding
+
+    def _tasks(self, request: Any) -> list[Task]:
+        """Those that were given to a node; of a service, only the live ones unless none lives."""
+        cluster = self.picture.cluster
+        namespace = request.namespace or DEFAULT_NAMESPACE
+        known = [task for task in cluster.all_tasks() if task.id.namespace == namespace]
+        named = [task for task in known if catalog.task_is_named(task.id, [request.name])]
+        if not named:
+            if cluster.service(ServiceName(namespace, request.name)) is not None:
+                raise errors.NotPossible(
+                    f"{request.name} has no tasks yet; `orchctl why {request.name}` says why"
+                )
+            raise errors.NotFound(f"there is no service or task {request.name} in namespace {namespace}")
+        placed = [task for task in named if task.node]
+        if not placed:
+            raise errors.NotPossible(f"{request.name} has no node yet; `orchctl why {request.name}` says why")
+        live = [task for task in placed if cluster.is_live(task)]
+        chosen = live or [max(placed, key=lambda task: task.id)]
+        return sorted(chosen, key=lambda task: task.id)[:MOST_SOURCES]
+
+    def _running(self, start: Any) -> Task:
+        cluster = self.picture.cluster
+        namespace = start.namespace or DEFAULT_NAMESPACE
+        found = [
+            task
+            for task in cluster.all_tasks()
+            if task.id.namespace == namespace and task.node and catalog.task_is_named(task.id, [start.task])
+        ]
+        live = [task for task in found if cluster.is_live(task)]
+        if not live:
+            raise errors.NotFound(f"no task {start.task} is on a node in namespace {namespace}")
+        return min(live, key=lambda task: (not cluster.is_ready(task), task.id))
+
+
+def _containers(cluster: snapshot.Cluster, task: Task, wanted: str) -> list[str]:
+    """The one that was asked for, or the first: the node says what is wrong with a name it does not know."""
+    template = cluster.template(task.id.owner, task.revision)
+    return [wanted or (template.containers[0].name if template else "")]
+
+
+def _line(task: Task, answer: Any) -> pb.LogLine:
+    if answer.WhichOneof("kind") == "problem":
+        return pb.LogLine(task=task.id.full_name, problem=answer.problem)
+    line: pb.LogLine = answer.log
+    line.task = line.task or task.id.full_name
+    return line
+
+
+async def _feed(messages: Any, stream: relay.Stream) -> None:
+    async for message in messages:
+        await stream.send(message)

@@ -1,0 +1,213 @@
+"""Tells each node what changed for it, as soon as it did: which sections are due, and their bytes.
+
+A section is whole every time, and is sent only when its content differs from what was sent last. Parts that many
+sections share (a template, the endpoints of a service) are encoded once.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from controlplane.api import assignments
+from controlplane.loop import picture
+from controlplane.store import leadership
+from orch import wire
+from orch.model.assignment import AssignedTemplate, ServiceEndpoints
+from orch.model.cluster import Stamp
+from orch.model.config import Secret
+from orch.model.names import ServiceName
+from orch.v1 import sessions_pb2, values_pb2
+
+if TYPE_CHECKING:
+    from controlplane.api.sessions import Session
+
+ENDPOINTS_GAP_FACTOR = 4.0
+"""Endpoints go to everybody: after a round of them, others have the processor for so many times as long."""
+
+Endpoints = Callable[[Any, ServiceName], ServiceEndpoints]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was sent to one session last, by section."""
+
+    content: dict[str, object] = field(default_factory=dict)
+
+
+class Teller:
+    """Listens to the picture; `begin` and `end` say which sessions there are."""
+
+    def __init__(
+        self,
+        seen: picture.Picture,
+        leader: leadership.Leadership,
+        opened: Callable[[Secret], Mapping[str, bytes]],
+        endpoints: Endpoints,
+    ) -> None:
+        self._picture = seen
+        self._leader = leader
+        self._opened = opened
+        self._endpoints_of = endpoints
+        self._sessions: dict[str, Session] = {}
+        self._told: dict[str, _Told] = {}
+        self._version = 0
+        self._due: set[str] = set()
+        self._peers_due: set[str] = set()
+        self._endpoints_due: set[str] = set()
+        self._stale_services: set[ServiceName] = set()
+        self._endpoints: dict[ServiceName, ServiceEndpoints] = {}
+        self._endpoints_version = 0
+        self._scheduled = False
+        self._knows_services = False
+        self._templates: dict[tuple[ServiceName, int, int], values_pb2.AssignedTemplate] = {}
+        seen.listen(self._on_touched)
+
+    # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, session: "Session") -> None:
+        """A node is there: it is told everything."""
+        name = session.node
+        self._sessions[name] = session
+        self._told[name] = _Told()
+        self._due.add(name)
+        self._peers_due.add(name)
+        self._endpoints_due.add(name)
+        self._schedule()
+
+    def end(self, session: "Session") -> None:
+        """A node is there no more, unless it has begun anew meanwhile."""
+        if self._sessions.get(session.node) is session:
+            del self._sessions[session.node], self._told[session.node]
+
+    def stamp(self, epoch: int) -> Stamp:
+        """Which cluster, life, leader and revision speak."""
+        cluster = self._picture.cluster
+        assert cluster.identity is not None
+        return Stamp(cluster.identity.id, cluster.identity.incarnation, epoch, cluster.revision)
+
+    # ── what is due ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_touched(self, touched: picture.Touched) -> None:
+        self._stale_services |= touched.endpoints
+        if touched.nodes:  # their tasks can be reached again, or no longer
+            for name in touched.nodes:
+                self._stale_services.update(task.id.owner for task in self._picture.cluster.tasks_on(name))
+            self._peers_due.update(self._sessions)
+        self._due |= touched.assigned & self._sessions.keys()
+        if self._due or self._peers_due or self._stale_services:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Everything that is due, to everybody it is due to."""
+        self._scheduled = False
+        epoch = self._leader.epoch
+        if epoch is None or not self._picture.is_whole_at(epoch) or self._picture.cluster.identity is None:
+            return  # those who are told come back to the next leader
+        stamp = values_pb2.Stamp()
+        stamp.CopyFrom(wire.to_wire(self.stamp(epoch)))
+        due, self._due = self._due, set()
+        for name in due & self._sessions.keys():
+            self._tell_tasks(name, stamp)
+        peers, self._peers_due = self._peers_due, set()
+        for name in peers & self._sessions.keys():
+            self._tell_peers(name, stamp)
+        self._refresh_endpoints()
+        self._tell_endpoints(stamp)
+
+    # ── the four sections ────────────────────────────────────────────────────────────────────────────────
+
+    def _tell_tasks(self, name: str, stamp: values_pb2.Stamp) -> None:
+        cluster = self._picture.cluster
+        files = assignments.file_keys_for(cluster, name)
+        if self._is_new(name, "files", files):
+            found = assignments.files_for(files, self._picture.version_of, self._opened)
+            message = values_pb2.FileSection(
+                stamp=stamp, version=self._next(), files=map(wire.to_wire, found)
+            )
+            self._push(name, "files", sessions_pb2.SessionDown(files=message))
+        tasks = assignments.tasks_for(cluster, name)
+        if self._is_new(name, "tasks", tasks):
+            templates = [self._template(each) for each in assignments.templates_for(cluster, name)]
+            section = values_pb2.TaskSection(
+                stamp=stamp, version=self._next(), tasks=map(wire.to_wire, tasks), templates=templates
+            )
+            self._push(name, "tasks", sessions_pb2.SessionDown(tasks=section))
+
+    def _tell_peers(self, name: str, stamp: values_pb2.Stamp) -> None:
+        cluster = self._picture.cluster
+        assert cluster.identity is not None
+        peers = assignments.peers_for(cluster, name)
+        subnets = assignments.subnets_of(cluster, name)
+        if self._is_new(name, "peers", (peers, subnets)):
+            section = values_pb2.PeerSection(
+                stamp=stamp,
+                version=self._next(),
+                subnets=subnets,
+                task_range=cluster.identity.task_range,
+                service_range=cluster.identity.service_range,
+                peers=map(wire.to_wire, peers),
+            )
+            self._push(name, "peers", sessions_pb2.SessionDown(peers=section))
+
+    def _refresh_endpoints(self) -> None:
+        cluster = self._picture.cluster
+        stale, self._stale_services = self._stale_services, set()
+        if not self._knows_services:
+            self._knows_services = True
+            stale |= set(cluster.tasks) | set(cluster.services)
+        for name in stale:
+            now = self._endpoints_of(cluster, name)
+            if not now.endpoints and name not in cluster.services:
+                changed = self._endpoints.pop(name, None) is not None
+            else:
+                changed = self._endpoints.get(name) != now
+                self._endpoints[name] = now
+            if changed:
+                self._endpoints_version += 1
+                self._endpoints_due.update(self._sessions)
+
+    def _tell_endpoints(self, stamp: values_pb2.Stamp) -> None:
+        due, self._endpoints_due = self._endpoints_due & self._sessions.keys(), set()
+        due = {name for name in due if self._is_new(name, "endpoints", self._endpoints_version)}
+        if not due:
+            return
+        section = values_pb2.EndpointSection(
+            stamp=stamp,
+            version=self._next(),
+            services=[wire.to_wire(each) for _, each in sorted(self._endpoints.items())],
+        )
+        message = sessions_pb2.SessionDown(endpoints=section).SerializeToString()
+        for name in due:
+            self._sessions[name].push("endpoints", message)
+
+    # ── small parts ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_new(self, name: str, section: str, content: object) -> bool:
+        told = self._told[name].content
+        if section in told and told[section] == content:
+            return False
+        told[section] = content
+        return True
+
+    def _next(self) -> int:
+        """Greater than any version before, also than those of earlier leaders: they began at older revisions."""
+        self._version = max(self._version + 1, self._picture.cluster.revision)
+        return self._version
+
+    def _push(self, name: str, section: str, message: sessions_pb2.SessionDown) -> None:
+        self._sessions[name].push(section, message.SerializeToString())
+
+    def _template(self, each: AssignedTemplate) -> values_pb2.AssignedTemplate:
+        key = (each.service, each.birth, each.revision)
+        known = self._templates.get(key)
+        if known is None:
+            if len(self._templates) > 10_000:
+                self._templates.clear()
+            known = self._templates[key] = wire.to_wire(each)
+        return known

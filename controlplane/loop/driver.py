@@ -1,0 +1,251 @@
+"""Wake, look, decide, commit: the only actor of the control plane.
+
+Level-triggered: a name in the queue says "look", nothing more. A conflict means "look again". Decisions are made on
+the picture with our own commits in it, in slices short enough that heartbeats and the lease are never starved.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from controlplane.cluster import change, snapshot
+from controlplane.loop import clock, edits, liveness, picture, pipeline, queue, recorder
+from controlplane.store import leadership, port, sequence
+from orch.model.names import ServiceName, TaskId
+
+SLICE_SECONDS = 0.05
+MOST_NAMES_PER_TURN = 256
+ENOUGH_WRITES = 100
+"""A turn stops collecting here: about one transaction of the store."""
+NODE_PASS_SECONDS = 0.2
+FULL_PASS_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+Subject = TaskId | ServiceName
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the loop has done; for measuring."""
+
+    turns: int = 0
+    commits: int = 0
+    conflicts: int = 0
+    longest_slice: float = 0.0
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What one turn came to."""
+
+    names: list[ServiceName] = field(default_factory=list)
+    changes: list[change.Change] = field(default_factory=list)
+    wakes: list[tuple[ServiceName, float]] = field(default_factory=list)
+
+    def add(self, changes: Sequence[change.Change], names: Iterable[ServiceName]) -> None:
+        """Decided for these names; they want to be looked at again when the changes say so."""
+        self.changes += changes
+        instants = [each.instant for each in changes if isinstance(each, change.WakeAt)]
+        self.wakes += [(name, instant) for name in names for instant in instants]
+
+
+class Driver:
+    """`run` it while the process lives; it acts only while we lead and the picture is complete."""
+
+    def __init__(
+        self,
+        store: port.Store,
+        seen: picture.Picture,
+        leader: leadership.Leadership,
+        heard: liveness.Liveness,
+        told: recorder.Recorder,
+        time: clock.Clock,
+        deciders: pipeline.Pipeline,
+    ) -> None:
+        self._store = store
+        self._picture = seen
+        self._leader = leader
+        self._liveness = heard
+        self._recorder = told
+        self._clock = time
+        self._pipeline = deciders
+        self._queue = queue.Queue()
+        self._wake = asyncio.Event()
+        self._waiting: dict[ServiceName, dict[Subject, str]] = {}
+        self._term = 0
+        self._next_node_pass = 0.0
+        self._next_full_pass = 0.0
+        self.figures = Figures()
+        seen.listen(self._on_touched)
+        leader.listen(self._wake.set)
+
+    # ── what others ask ──────────────────────────────────────────────────────────────────────────────────
+
+    def wake(self, name: ServiceName) -> None:
+        """Look at the service soon."""
+        self._queue.add(name)
+        self._wake.set()
+
+    def look_at_nodes(self) -> None:
+        """Somebody was heard again: do not wait for the next pass."""
+        self._next_node_pass = 0.0
+        self._wake.set()
+
+    def waiting_of(self, name: ServiceName) -> dict[Subject, str]:
+        """Why something of the service does not happen now; empty when nothing waits."""
+        return self._waiting.get(name, {})
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self._sleep()
+            if self._may_act():
+                await self._turn()
+            await asyncio.sleep(0)  # everybody else's turn, however much there is to decide
+
+    def _may_act(self) -> bool:
+        epoch = self._leader.epoch
+        if epoch is None or not self._picture.is_whole_at(epoch):
+            return False
+        if epoch != self._term:
+            self._term = epoch
+            self._liveness.begin(self._picture.cluster.nodes, self._clock.steady())
+            self._next_full_pass = 0.0
+        return True
+
+    async def _sleep(self) -> None:
+        if len(self._queue) and self._leader.epoch is not None:
+            return
+        now = self._clock.now()
+        due = [self._queue.next_due(), self._next_node_pass] if self._leader.epoch is not None else []
+        until = min((each for each in due if each is not None), default=now + NODE_PASS_SECONDS)
+        if until > now:
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(until - now, NODE_PASS_SECONDS))
+            except TimeoutError:
+                pass
+        self._wake.clear()
+        self._liveness.look(self._clock.steady())
+
+    async def _turn(self) -> None:
+        self.figures.turns += 1
+        now = self._clock.now()
+        if now >= self._next_full_pass:
+            self._next_full_pass = now + FULL_PASS_SECONDS
+            self._add_all(self._picture.cluster.services)
+        began = self._clock.steady()
+        decided = self._decide(now)
+        self.figures.longest_slice = max(self.figures.longest_slice, self._clock.steady() - began)
+        self._note_waiting(decided, now)
+        await self._carry_out(decided, now)
+
+    # ── deciding: no await, so the picture stands still ──────────────────────────────────────────────────
+
+    def _decide(self, now: float) -> _Decided:
+        cluster = self._picture.cluster
+        decided = _Decided()
+        if now >= self._next_node_pass:
+            self._next_node_pass = now + NODE_PASS_SECONDS
+            ages = self._liveness.ages(self._clock.steady())
+            changes, cluster = self._pipeline.decide_nodes(cluster, ages, now)
+            decided.add(changes, ())
+        self._decide_services(cluster, decided, now)
+        return decided
+
+    def _decide_services(self, cluster: snapshot.Cluster, decided: _Decided, now: float) -> None:
+        names = self._queue.take(now, MOST_NAMES_PER_TURN)
+        deadline = self._clock.steady() + SLICE_SECONDS / 2  # placing takes its share of the slice afterwards
+        for position, name in enumerate(names):
+            changes, cluster = self._pipeline.decide_service(cluster, name, now)
+            decided.names.append(name)
+            decided.add(changes, [name])
+            if len(decided.changes) >= ENOUGH_WRITES or self._clock.steady() > deadline:
+                self._add_all(names[position + 1 :])
+                break
+        changes, cluster = self._pipeline.place(cluster, decided.names, now)
+        decided.add(changes, decided.names)
+
+    def _note_waiting(self, decided: _Decided, now: float) -> None:
+        found: dict[ServiceName, dict[Subject, str]] = {name: {} for name in decided.names}
+        for each in decided.changes:
+            if isinstance(each, change.Waiting):
+                found.setdefault(_owner(each.subject), {})[each.subject] = each.reason
+        for name, instant in decided.wakes:
+            self._queue.add_at(name, max(instant, now))
+        changed = set()
+        for name, reasons in found.items():
+            if self._waiting.get(name, {}) != reasons:
+                changed.add(name)
+            if reasons:
+                self._waiting[name] = reasons
+            else:
+                self._waiting.pop(name, None)
+        if changed:
+            self._picture.nudge(changed)
+
+    # ── carrying out ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def _carry_out(self, decided: _Decided, now: float) -> None:
+        cluster = self._picture.cluster
+        plan = edits.plan(cluster, decided.changes, now)
+        if plan.was_cut:
+            self._add_all(decided.names)
+        for one in plan.tellings:
+            self._recorder.tell(one)
+        if not plan.groups:
+            for name in decided.names:
+                self._queue.succeeded(name)
+            return
+        try:
+            stopped_by = await self._commit(cluster, plan.groups)
+        except port.StoreError as failure:  # no longer leading
+            stopped_by = failure
+        if stopped_by is None:
+            return
+        self.figures.conflicts += 1
+        log.info("decided anew: %s", stopped_by)
+        self._queue.failed(decided.names, self._clock.now())
+        self._next_node_pass = min(self._next_node_pass, self._clock.now() + NODE_PASS_SECONDS)
+
+    async def _commit(
+        self, cluster: snapshot.Cluster, groups: Sequence[edits.Group]
+    ) -> port.StoreError | None:
+        """Transaction after transaction, each told at once to everybody who looks at the picture."""
+        guarded = [edits.guarded(cluster, group) for group in groups]
+        start = 0
+        for transaction in tuple(sequence.pack(guarded, self._leader.guard())):
+            end = start + transaction.groups
+            outcome = await sequence.commit(self._store, self._leader.guard(), guarded[start:end])
+            self.figures.commits += 1
+            if outcome.committed:
+                done = [edit for group in groups[start:end] for edit in group.edits.values()]
+                self._picture.committed(done, outcome.revision)
+            if outcome.stopped_by is not None:
+                return outcome.stopped_by
+            start = end
+        return None
+
+    # ── waking ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_touched(self, touched: picture.Touched) -> None:
+        if not touched.keys:
+            return
+        self._add_all(touched.services)
+        if touched.nodes:
+            self._next_node_pass = 0.0
+            self._add_all(self._picture.cluster.services)
+        elif touched.frees:
+            self._add_all(self._waiting)
+
+    def _add_all(self, names: Iterable[ServiceName]) -> None:
+        for name in names:
+            self._queue.add(name)
+        if len(self._queue):
+            self._wake.set()
+
+
+def _owner(subject: Subject) -> ServiceName:
+    return subject.owner if isinstance(subject, TaskId) else subject

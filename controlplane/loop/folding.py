@@ -1,0 +1,162 @@
+"""How one key of the store, written or removed, changes the picture, and what that touches."""
+
+from typing import TYPE_CHECKING
+
+from controlplane.cluster import snapshot
+from controlplane.store import codec, keys
+from orch.model import cluster, config, event, node, rollout, service, task
+from orch.model.names import TaskId
+
+if TYPE_CHECKING:
+    from controlplane.loop.picture import Touched
+
+_PORTS = f"{keys.CLAIMS}port/"
+_SUBNETS = f"{keys.CLAIMS}subnet/"
+_FOREIGN = (keys.REQUESTS, keys.TOKENS, keys.LEADER)
+
+
+Versions = dict[str, config.Config | config.Secret]
+"""By key: every kept version of configs and secrets."""
+
+
+def concerns(key: str) -> bool:
+    """Whether the key is part of the picture at all."""
+    return not key.startswith(_FOREIGN)
+
+
+class Step:
+    """A picture in the making."""
+
+    def __init__(self, start: snapshot.Cluster, events: dict[str, event.Event], versions: Versions) -> None:
+        self.cluster = start
+        self._events = events
+        self._versions = versions
+
+    def save(self, key: str, value: codec.Value, touched: "Touched") -> None:
+        """The key now holds the value."""
+        picture = self.cluster
+        match value:
+            case task.Task():
+                self._task(value, touched)
+            case task.TaskStatus():
+                self._status(value, touched)
+            case service.Service():
+                self.cluster = picture.with_service(value)
+                touched.services.add(value.name)
+            case service.Revision():
+                self.cluster = picture.with_revision(value)
+                touched.services.add(value.service)
+            case rollout.Rollout():
+                self.cluster = picture.with_rollout(value)
+                touched.services.add(value.service)
+            case node.NodeSpec():
+                self.cluster = picture.with_node_spec(value)
+                self._node(value.name, touched)
+            case node.NodeStatus():
+                self.cluster = picture.with_node_status(value)
+                self._node(value.name, touched)
+            case config.Config() | config.Secret() if key.startswith(keys.VERSIONS):
+                self._versions[key] = value
+            case config.Config():
+                self.cluster = picture.with_config(value)
+            case config.Secret():
+                self.cluster = picture.with_secret(value)
+            case config.Namespace():
+                self.cluster = picture.with_namespace(value)
+            case cluster.ClusterIdentity():
+                self.cluster = picture.with_identity(value)
+            case event.Event():
+                self._events[key] = value
+
+    def mark(self, key: str, content: bytes, touched: "Touched") -> None:
+        """The key now holds these bytes: a claim."""
+        if key.startswith(_PORTS):
+            self.cluster = self.cluster.with_claim(key[len(_PORTS) :], codec.claimed_by(content))
+        elif key.startswith(_SUBNETS):
+            self.cluster = self.cluster.with_subnet(int(key[len(_SUBNETS) :]), content.decode())
+            touched.nodes.add(content.decode())
+
+    def drop(self, key: str, touched: "Touched") -> None:
+        """The key is gone."""
+        picture = self.cluster
+        if key.startswith(keys.TASKS):
+            self._drop_task(key, touched)
+        elif key.startswith(keys.SERVICES):
+            name = codec.name_of(key, keys.SERVICES)
+            self.cluster = picture.without_service(name)
+            touched.services.add(name)
+        elif key.startswith(keys.REVISIONS):
+            name = codec.name_of(key, keys.REVISIONS)
+            self.cluster = picture.without_revision(name, int(key[key.rfind("/") + 1 :]))
+            touched.services.add(name)
+        elif key.startswith(keys.ROLLOUTS):
+            name = codec.name_of(key, keys.ROLLOUTS)
+            self.cluster = picture.without_rollout(name)
+            touched.services.add(name)
+        elif key.startswith(keys.NODES):
+            name = key[len(keys.NODES) :].split("/")[0]
+            self.cluster = picture.without_node(name)
+            self._node(name, touched)
+        elif key.startswith(_PORTS):
+            self.cluster = picture.without_claim(key[len(_PORTS) :])
+            touched.frees = True
+        elif key.startswith(_SUBNETS):
+            self.cluster = picture.without_subnet(int(key[len(_SUBNETS) :]))
+        else:
+            self._drop_object(key)
+
+    def _drop_object(self, key: str) -> None:
+        picture = self.cluster
+        if key.startswith(keys.CONFIGS):
+            self.cluster = picture.without_config(codec.name_of(key, keys.CONFIGS))
+        elif key.startswith(keys.SECRETS):
+            self.cluster = picture.without_secret(codec.name_of(key, keys.SECRETS))
+        elif key.startswith(keys.NAMESPACES):
+            self.cluster = picture.without_namespace(key[len(keys.NAMESPACES) :])
+        elif key.startswith(keys.EVENTS):
+            self._events.pop(key, None)
+        elif key.startswith(keys.VERSIONS):
+            self._versions.pop(key, None)
+
+    def _task(self, new: task.Task, touched: "Touched") -> None:
+        old = self.cluster.task(new.id)
+        self.cluster = self.cluster.with_task(new)
+        self._touch(new.id, touched)
+        if old is None or (old.node, old.wanted) != (new.node, new.wanted):
+            touched.assigned.update(name for name in (new.node, old.node if old else "") if name)
+            touched.endpoints.add(new.id.owner)
+
+    def _status(self, new: task.TaskStatus, touched: "Touched") -> None:
+        old = self.cluster.status(new.id)
+        self.cluster = self.cluster.with_status(new)
+        self._touch(new.id, touched)
+        if old is None or _reach(old) != _reach(new):
+            touched.endpoints.add(new.id.owner)
+        if new.state.is_final and (old is None or not old.state.is_final):
+            touched.frees = True
+
+    def _drop_task(self, key: str, touched: "Touched") -> None:
+        name = codec.task_of(key)
+        known = self.cluster.task(name)
+        if key.endswith("/observed"):
+            self.cluster = self.cluster.without_status(name)
+        else:
+            self.cluster = self.cluster.without_task(name)
+            if known is not None and known.node:
+                touched.assigned.add(known.node)
+        self._touch(name, touched)
+        touched.endpoints.add(name.owner)
+        touched.frees = True
+
+    def _node(self, name: str, touched: "Touched") -> None:
+        touched.nodes.add(name)
+        touched.frees = True
+
+    def _touch(self, name: TaskId, touched: "Touched") -> None:
+        touched.tasks.add(name)
+        touched.services.add(name.owner)
+
+
+def _reach(status: task.TaskStatus) -> tuple[object, ...]:
+    """What of a status matters to those who want to reach the task."""
+    return (status.state is task.TaskState.RUNNING, status.ready, status.addresses)
