@@ -33,7 +33,7 @@ def lay(cluster: DevCluster) -> None:
 
 def connect(cluster: DevCluster, node: DevNode) -> None:
     """Make one node's namespace and its wire to the LAN."""
-    port = f"port-{node.name.removeprefix('node-')}"
+    port = _port_of(node)
     _ip(f"netns add {node.netns}")
     _ip(
         f"link add {port} type veth peer name eth0 netns {node.netns}",
@@ -49,17 +49,32 @@ def connect(cluster: DevCluster, node: DevNode) -> None:
     )
 
 
+def disconnect(cluster: DevCluster, node: DevNode) -> None:
+    """Take one node's namespace and wire away; what is not there is fine."""
+    # The namespace itself goes only when its last process has; the wire must not wait for that.
+    _try("ip", "-n", cluster.lan, "link", "delete", _port_of(node))
+    _try("ip", "netns", "delete", node.netns)
+
+
 def remove(cluster: DevCluster) -> None:
     """Take everything away; what is not there is fine."""
-    subprocess.run(["ip", "link", "delete", cluster.host_link], capture_output=True, check=False)
+    _try("ip", "link", "delete", cluster.host_link)
     for name in [cluster.lan, *(node.netns for node in cluster.all_nodes)]:
-        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+        _try("ip", "netns", "delete", name)
 
 
 def is_laid(netns: str) -> bool:
     """Whether the namespace exists."""
     listing = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
     return any(line.split()[0] == netns for line in listing.stdout.splitlines() if line)
+
+
+def _port_of(node: DevNode) -> str:
+    return f"port-{node.name.removeprefix('node-')}"
+
+
+def _try(*command: str) -> None:
+    subprocess.run(command, capture_output=True, check=False)
 
 
 def _ip(*commands: str, netns: str | None = None) -> None:

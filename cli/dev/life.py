@@ -77,7 +77,7 @@ def kill_node(cluster: DevCluster, node: DevNode) -> None:
     """As if the machine lost its power: every process at once, and all that a reboot would forget."""
     processes.kill([*processes.marked(cluster.name, node.name), *sweep.payloads(node.cgroup)])
     sweep.kill_payloads(node.cgroup)
-    subprocess.run(["ip", "netns", "delete", node.netns], capture_output=True, check=False)
+    lan.disconnect(cluster, node)
     sweep.remove_cgroups(node.cgroup)
     sweep.remove_directory(node.run)
 

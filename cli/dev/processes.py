@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cli.dev.cluster import JOIN_PORT, SESSION_PORT, DevCluster, DevNode
+from cli.dev.cluster import JOIN_PORT, RUN_ROOT, SESSION_PORT, DevCluster, DevNode
 
 MARK = "ORCH_DEV"
 _START_TIMEOUT_S = 30.0
@@ -76,16 +76,22 @@ def wait_for_line(process: subprocess.Popen[bytes], log: Path, word: str, what: 
 
 
 def marked(cluster: str, part: str = "") -> Iterator[int]:
-    """Pids of the living processes of a cluster, or of one part of it (`control`, `registry`, `node-2`)."""
+    """Pids of the living processes of a cluster, or of one part of it (`control`, `registry`, `node-2`).
+
+    A helper that was given an environment of its own is known by the run directory on its command line.
+    """
     wanted = f"{MARK}={cluster}/{part}".encode()
+    run = f"{RUN_ROOT / cluster / part}".encode()
     for entry in os.listdir("/proc"):  # noqa: PTH208  a thousand Path objects would cost more than the reading
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
         try:
-            words = Path("/proc", entry, "environ").read_bytes().split(b"\0")
+            environment = Path("/proc", entry, "environ").read_bytes().split(b"\0")
+            arguments = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(word == wanted or (not part and word.startswith(wanted)) for word in words):
+        by_mark = any(word == wanted or (not part and word.startswith(wanted)) for word in environment)
+        if by_mark or any(word == run or word.startswith(run + b"/") for word in arguments):
             yield int(entry)
 
 
