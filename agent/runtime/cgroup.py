@@ -64,6 +64,10 @@ class V2:
     def join(self, group: str) -> None:
         _write(f"{self.mount}/{group}/cgroup.procs", "0")
 
+    def doors(self, group: str) -> list[int]:
+        """Descriptors that a pid is written to, to have it join."""
+        return [_open_door(f"{self.mount}/{group}")]
+
     def pids(self, group: str) -> list[int]:
         return _pids(f"{self.mount}/{group}")
 
@@ -137,6 +141,10 @@ class V1:
         if self.systemd and os.path.exists(f"{self.systemd}/{group}"):
             _write(f"{self.systemd}/{group}/cgroup.procs", "0")
 
+    def doors(self, group: str) -> list[int]:
+        """Descriptors that a pid is written to, to have it join."""
+        return [_open_door(f"{mount}/{group}") for mount in self.mounts]
+
     def pids(self, group: str) -> list[int]:
         return _pids(f"{self.killer}/{group}")
 
@@ -167,6 +175,10 @@ class V1:
 def weight(shares: int) -> int:
     """v1 shares (2..262144, default 1024) as v2 weight (1..10000), as runc and crun convert them."""
     return 1 + ((shares - 2) * 9999) // 262142
+
+
+def _open_door(path: str) -> int:
+    return os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _enable(path: str) -> None:

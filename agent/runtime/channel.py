@@ -61,6 +61,8 @@ class Channel:
             except BlockingIOError:
                 await self._writable()
             except OSError as error:
+                self.close()  # the reader may not have been told yet
+                self._on_end()
                 raise Disconnected(f"the shim is away: {error}") from error
             else:
                 return

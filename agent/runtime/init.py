@@ -66,13 +66,15 @@ def _become(
     plan: "Plan", sock: "_socket.socket", cgroups: "Cgroups", place: str, last_capability: int
 ) -> None:
     os.setsid()
-    _join_cgroup(cgroups, plan["group"])
-    if plan["clone"] & c.CLONE_NEWCGROUP:
-        syscalls.unshare(c.CLONE_NEWCGROUP)  # after joining: the group becomes the root that it sees
+    doors, helper = _begin_to_join(cgroups, plan)
     _join_network(plan["network"])
     _redirect(plan["stdout"], plan["stderr"])
     privileges.limit(plan)
     rootfs.enter(plan, place, plan["root"])
+    _finish_joining(doors, helper, plan["group"])
+    if plan["clone"] & c.CLONE_NEWCGROUP:
+        syscalls.unshare(c.CLONE_NEWCGROUP)  # after joining: the group becomes the root that it sees
+    rootfs.mount_cgroups(plan)
     if plan["clone"] & c.CLONE_NEWUTS:
         _name(plan["hostname"], plan["domainname"])
     enter_directory(plan["cwd"], is_made=True)
@@ -124,12 +126,39 @@ def _missing(name: str, path: str) -> handshake.StepFailed:
     return handshake.StepFailed("exec", f"exec {name}: no such file in the image; {hint}")
 
 
-def _join_cgroup(cgroups: "Cgroups", group: str) -> None:
+def _begin_to_join(cgroups: "Cgroups", plan: "Plan") -> tuple[list[int], int]:
+    """Descriptors of the groups, and the process that moves us into them while we mount.
+
+    A move waits for an RCU grace period, which can be ten milliseconds, unless there was one just now: so
+    the helper is for a start that is alone. With the tiny init the payload must be PID 2, which rules it out.
+    """
     try:
-        cgroups.join(group)
+        doors = cgroups.doors(plan["group"])
+    except OSError as error:
+        raise handshake.failed("cgroup", f"join {error.filename}", error) from None
+    if plan["init"] or not plan["alone"]:
+        return doors, 0
+    pid, pidfd = syscalls.clone(0)
+    if pid == 0:
+        try:
+            for door in doors:
+                os.write(door, b"1")
+            os._exit(0)
+        finally:
+            os._exit(_LAST_RESORT)
+    os.close(pidfd)
+    return doors, pid
+
+
+def _finish_joining(doors: list[int], helper: int, group: str) -> None:
+    if helper and os.waitpid(helper, 0)[1] == 0:
+        return
+    try:
+        for door in doors:
+            os.write(door, b"0")
     except OSError as error:
         hint = "a limit may be below what the runtime needs to start" if error.errno == errno.ENOMEM else ""
-        raise handshake.failed("cgroup", f"join {error.filename or group}", error, hint) from None
+        raise handshake.failed("cgroup", f"join {group}", error, hint) from None
 
 
 def _join_network(path: str) -> None:

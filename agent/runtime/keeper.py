@@ -102,6 +102,7 @@ class Keeper:
             "stdout": f"{path}/stdout",
             "stderr": f"{path}/stderr",
             "root": root,
+            "alone": not self.has_births(),
         }
         container = Container(_entry(plan, self.boot_id))
         container.reply = reply

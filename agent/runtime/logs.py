@@ -80,7 +80,8 @@ async def read(
                     yield line
             if is_complete:
                 break
-            await changes.wait_next()
+            if not reader.is_complete():  # it may have become so while we read, and nothing more will happen
+                await changes.wait_next()
         for line in joined.unfinished():
             if line.timestamp >= since:
                 yield line

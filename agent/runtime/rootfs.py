@@ -42,7 +42,8 @@ def enter(plan: "Plan", place: str, upper: str) -> None:
     _overlay(plan["layers"], place, upper)
     _pivot(place)
     for mount, source in zip(plan["mounts"], sources, strict=True):
-        _mount(mount, source)
+        if mount["kind"] != "cgroup":
+            _mount(mount, source)
     _devices(devices)
     for path, value in plan["sysctl"]:
         _sysctl(f"/proc/sys/{path}", value)
@@ -50,11 +51,17 @@ def enter(plan: "Plan", place: str, upper: str) -> None:
         _make_readonly(path)
     for path in plan["masked"]:
         _mask(path, devices["null"])
-    if plan["readonly"]:
-        flags = c.MS_REMOUNT | c.MS_BIND | c.MS_RDONLY | c.MS_NODEV
-        syscalls.mount("", "/", "", flags)
     for fd in devices.values():
         os.close(fd)
+
+
+def mount_cgroups(plan: "Plan") -> None:
+    """Last, because only who is in its group, in a namespace of its own, mounts nothing but that."""
+    for mount in plan["mounts"]:
+        if mount["kind"] == "cgroup":
+            _mount(mount, -1)
+    if plan["readonly"]:
+        syscalls.mount("", "/", "", c.MS_REMOUNT | c.MS_BIND | c.MS_RDONLY | c.MS_NODEV)
 
 
 def _overlay(layers: list[str], place: str, upper: str) -> None:
@@ -174,14 +181,7 @@ def _devices(devices: dict[str, int]) -> None:
         for name, fd in devices.items():
             path = f"/dev/{name}"
             _make_target(path, is_directory=False)
-            again = (
-                syscalls.open_tree(fd, "", c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC | c.AT_EMPTY_PATH)
-                if name == "null"
-                else fd
-            )
-            syscalls.move_mount(again, path)
-            if again != fd:
-                os.close(again)
+            syscalls.move_mount(fd, path)
         for target, link in _LINKS:
             if not os.path.lexists(link):
                 os.symlink(target, link)
@@ -215,7 +215,10 @@ def _make_readonly(path: str) -> None:
 
 
 def _mask(path: str, null: int) -> None:
-    """A file becomes /dev/null, a directory an empty one; what is not there needs no mask."""
+    """A file becomes /dev/null, a directory an empty one; what is not there needs no mask.
+
+    /dev/null is in place by now: before Linux 6.15 a mount that is attached nowhere cannot be copied.
+    """
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             syscalls.mount("tmpfs", path, "tmpfs", c.MS_RDONLY, "size=0k")

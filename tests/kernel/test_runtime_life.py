@@ -38,7 +38,7 @@ async def test_it_cannot_fork_past_its_limit(bench: Any) -> None:
 
 async def test_usage_is_told_for_container_and_sandbox(bench: Any) -> None:
     running = await bench.launch(
-        "sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo did; sleep 60 & wait"
+        "sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 60 & echo did; wait"
     )
     await bench.heard(running.container, "did")
 
@@ -216,3 +216,31 @@ async def test_reading_logs_by_tail_and_time(bench: Any) -> None:
     assert [line.text for line in every] == [*map(str, range(1, 11)), "unfinished"]
     assert last == ["9", "10", "unfinished"]
     assert later == []
+
+
+async def test_many_lives_leave_no_descriptor_and_no_memory_in_the_helpers(bench: Any) -> None:
+    async def live_once() -> None:
+        running = await bench.launch("echo", "hi")
+        await bench.runtime.wait(running.container)
+        await bench.runtime.remove(running.container)
+
+    async def fail_once() -> None:
+        with pytest.raises(LaunchFailed):
+            await bench.launch("nothing-here")
+
+    async def enter_once(container: str) -> None:
+        entered = await bench.runtime.enter(container, args=["sh", "-c", "exit 3"], terminal=True)
+        assert await entered.wait() == 3
+        entered.close_terminal()
+
+    def open_files() -> list[int]:
+        return [len(os.listdir(f"/proc/{bench.helper(short)}/fd")) for short in ("shim", "log")]
+
+    running = await bench.launch("sleep", "60")
+    await live_once()
+    before = open_files()
+
+    for _ in range(15):
+        await asyncio.gather(live_once(), fail_once(), enter_once(running.container))
+
+    assert open_files() == before
