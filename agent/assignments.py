@@ -1,4 +1,4 @@
-"""What the control plane says, taken over section by section: checked, written down, handed to the room it is for."""
+"""What the control plane says, taken over section by section: checked, written down, handed to its room."""
 
 import asyncio
 import logging

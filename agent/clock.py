@@ -1,4 +1,4 @@
-"""The agent's time: starts as the wall clock and then only goes forward, whatever happens to the wall clock."""
+"""The agent's time: starts as the wall clock and then only goes forward, whatever that does."""
 
 import time
 

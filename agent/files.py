@@ -65,7 +65,7 @@ class Files:
         )
 
     def keep(self, files: Iterable[File]) -> frozenset[FileKey]:
-        """Exactly these from now on. A secret without its data, as the ledger has it, is kept where it is here."""
+        """Exactly these from now on. A secret without data, as in the ledger, is kept where it is here."""
         kept = set()
         for file in files:
             key = (file.secret, file.name.namespace, file.name.name, file.version)
@@ -166,4 +166,4 @@ def _write(path: Path, data: bytes, mode: int, owner: tuple[int, int] = (0, 0)) 
         os.fchmod(fd, mode)
     finally:
         os.close(fd)
-    os.rename(half, path)
+    Path(half).rename(path)

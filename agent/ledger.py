@@ -1,7 +1,7 @@
 """What was asked of this node, on disk: it survives the agent and the machine.
 
-SQLite in its write-ahead mode: what was written survives a killed agent at once, and a power failure costs at most the
-last moments, which the control plane says again. Writing happens on a thread of its own, in batches.
+SQLite in its write-ahead mode: what was written survives a killed agent at once, and a power failure costs at
+most the last moments, which the control plane says again. Writing happens on a thread of its own, in batches.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ _KINDS: dict[str, type[Any]] = {
     "peers": PeerSection,
 }
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS kept (kind TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, name))
-    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept
+    (kind TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
 """
 
 
@@ -45,12 +45,13 @@ def refusal(accepted: Stamp | None, known: Stamp | None, offered: Stamp) -> str:
     if known is None or offered.incarnation > known.incarnation:
         return ""
     if (offered.epoch, offered.revision) < (known.epoch, known.revision):
-        return f"it is older ({offered.epoch}/{offered.revision}) than what is here ({known.epoch}/{known.revision})"
+        here = f"{known.epoch}/{known.revision}"
+        return f"it is older ({offered.epoch}/{offered.revision}) than what is here ({here})"
     return ""
 
 
 class Ledger:
-    """One per state directory. Answers from memory; `problem` says when the disk does not take what is written."""
+    """One per state directory. Answers from memory; `problem` says what is wrong with its disk."""
 
     def __init__(self, database: sqlite3.Connection, kept: dict[str, dict[str, bytes]]) -> None:
         self._database = database
@@ -64,7 +65,7 @@ class Ledger:
 
     @classmethod
     def open(cls, directory: Path) -> "Ledger":
-        """A ledger that cannot be read is put aside; then nothing is known until the control plane says it."""
+        """A ledger that cannot be read is put aside; then nothing is known until we are told."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / "ledger.db"
         try:

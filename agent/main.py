@@ -146,7 +146,7 @@ class Agent:
         """In the opposite order."""
         await self._closing.aclose()
 
-    # -- parts ------------------------------------------------------------------------------------------------
+    # -- parts -----------------------------------------------------------------------------------------
 
     async def _join(self) -> identity.Credentials:
         settings = self._settings

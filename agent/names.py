@@ -8,7 +8,7 @@ SUFFIX = "orch"
 
 
 def records(section: EndpointSection) -> Mapping[str, tuple[str, ...]]:
-    """`web.default.orch` and `tasks.web.default.orch`: all that are ready; `2.web.default.orch`: slot 2, ready or not."""
+    """`web.default.orch` and `tasks.web.default.orch` are all ready ones, `2.web.default.orch` is slot 2."""
     found: dict[str, tuple[str, ...]] = {}
     for service in section.services:
         base = f"{service.service.name}.{service.service.namespace}.{SUFFIX}"

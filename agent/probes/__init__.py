@@ -1,1 +1,1 @@
-"""Is it well: what to ask (http, tcp, command), when to ask it (schedule), what the answers mean (verdict)."""
+"""Is it well: what to ask (http, tcp, command), when (schedule), and what the answers mean (verdict)."""

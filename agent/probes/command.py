@@ -1,4 +1,4 @@
-"""Does a command in the container end with 0?"""
+"""Asks by a command in the container: 0 is well."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Does GET answer with a status from 200 to 399? A small HTTP/1.1 client: it reads no more than the status."""
+"""Asks by GET: 200 to 399 is well. A small HTTP/1.1 client that reads no more than the status."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Does it accept a connection?"""
+"""Asks by a connection: accepted is well."""
 
 import asyncio
 

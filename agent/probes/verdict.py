@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orch.model.probe import Health, ProbeSpec
 
 FIRST_RETRY_SECONDS = 0.05
-"""Until the first pass a check is repeated soon: a service that came up is not left waiting a whole period."""
+"""Until the first pass a check is repeated soon: a service that came up does not wait a whole period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Rhythm:
         return elapsed >= self.due
 
     def after(self, elapsed: float, passing: bool, period: float) -> tuple["Rhythm", float]:
-        """The rhythm after a check made at `elapsed`, and when to check next: 50, 100, 200 ms … while eager."""
+        """The rhythm after a check made at `elapsed`, and when the next is: 50, 100, 200 ms … while eager."""
         due = self.due
         while due <= elapsed:
             due += period

@@ -19,9 +19,10 @@ class Account:
 
 
 def find(user: str, passwd: str, group: str) -> Account:
-    """`user`, `uid`, `user:group` or `uid:gid`; empty is root. `passwd` and `group` are the texts of the files.
+    """`user`, `uid`, `user:group` or `uid:gid`; empty is root. `passwd` and `group` are texts of the files.
 
-    As Docker does it: a number need not be listed; without a group the user's own and its further groups are taken.
+    As Docker does it: a number need not be listed; without a group the user's own and its further groups are
+    taken.
     Raises UnknownUser.
     """
     name, colon, group_name = user.partition(":")

@@ -1,4 +1,4 @@
-"""An agent that came back: the runtime's journal, the network's records and its own notes → what is there (pure)."""
+"""An agent that came back: the runtime's journal, the network's records, its notes → what is there (pure)."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What is asked of this node, task by task: the control plane's sections, made ready for the decider (pure)."""
+"""What is asked of this node: the control plane's sections, task by task, ready for the decider (pure)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -52,8 +52,8 @@ def tasks_of(
 ) -> dict[str, Asked]:
     """All tasks of the section by key. A stop keeps the time at which those asked before were first told.
 
-    `lacking` is what no task can start without and the node has not got yet, `alone` the same for those that must
-    not run on a node without contact. A task whose template is missing is not in it (see `is_whole`).
+    `lacking` is what no task can start without and the node has not got yet, `alone` the same for those that
+    must not run on a node without contact. A task whose template is missing is not in it (see `is_whole`).
     """
     templates = {_template_key(each): each.template for each in section.templates}
     found = {}

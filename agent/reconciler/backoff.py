@@ -8,7 +8,7 @@ _MOST_DOUBLINGS = 32
 
 
 def retry_at(policy: RestartPolicy, trouble: Trouble) -> float:
-    """A crash: at once, then after 1 s, 2 s, 4 s … What never ran is not tried again at once: 1 s, 2 s …"""
+    """A crash: at once, then after 1 s, 2 s, 4 s. What never ran is never tried again at once: 1 s, 2 s."""
     earlier = trouble.count - 2 if trouble.crash else trouble.count - 1
     if earlier < 0:
         return trouble.at

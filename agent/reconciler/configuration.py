@@ -58,7 +58,7 @@ def arguments(spec: ContainerSpec, image: ImageConfig) -> Sequence[str]:
     command = spec.command or (() if spec.entrypoint else image.command)
     if not (entrypoint or command):
         raise NothingToRun(
-            f"container {spec.name}: neither the image {spec.image} nor the service says what to run: set command"
+            f"container {spec.name}: neither image {spec.image} nor the service says what to run: set command"
         )
     return (*entrypoint, *command)
 

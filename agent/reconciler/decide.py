@@ -1,7 +1,7 @@
 """The next step of one task (pure).
 
-Reads from top to bottom as the node works: is it over, must it stop, has it what it needs, do its containers run.
-The same for a first start, a crash and an agent that came back: there is no second path.
+Reads from top to bottom as the node works: is it over, must it stop, has it what it needs, do its containers
+run. The same for a first start, a crash and an agent that came back: there is no second path.
 """
 
 from agent.network.attachment import Published
@@ -81,7 +81,7 @@ def _is_done(policy: RestartPolicy, container: Container) -> bool:
     return container.running is None and container.ended_well and policy.policy != "always"
 
 
-# --- to run ----------------------------------------------------------------------------------------------------
+# --- to run ------------------------------------------------------------------------------------------
 
 
 def _run(asked: Asked, seen: Observed, now: float) -> Next:
@@ -226,7 +226,7 @@ def _read_tail(container: Container) -> step.ReadTail | None:
     return step.ReadTail(container.name)
 
 
-# --- to end ----------------------------------------------------------------------------------------------------
+# --- to end ------------------------------------------------------------------------------------------
 
 
 def _stop(

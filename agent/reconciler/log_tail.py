@@ -8,7 +8,7 @@ MOST_LINE_CHARACTERS = 500
 
 
 def read(directory: Path, run: str, lines: int) -> tuple[str, ...]:
-    """At most `lines`; empty when there is no log. Lines are in the CRI's format: time, stream, F or P, text."""
+    """At most `lines`; empty when there is no log. Lines are in the CRI's format: time, stream, F, text."""
     try:
         fd = os.open(directory / f"{run}.log", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -29,7 +29,7 @@ def _text(row: str) -> str:
 
 
 def forget_old(directory: Path, container: str, keep: frozenset[str]) -> None:
-    """Removes the logs of a container's runs that are not to be kept. `container` is the task's key and its name."""
+    """Removes the logs of all other runs of a container, given as the task's key and its name."""
     for path in directory.glob(f"{container}.*.log*"):
         run = path.name.partition(".log")[0]
         if run not in keep:

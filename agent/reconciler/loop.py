@@ -1,7 +1,7 @@
-"""The only actor: facts come in, every task is decided anew, its next step is carried out, its status goes out.
+"""The only actor: facts come in, a task is decided anew, its next step is carried out, its status goes out.
 
-Tasks do not wait for each other. A task is woken by its facts, by what is asked of it and by its own clock; waking
-carries no data, and waking once too often does no harm.
+Tasks do not wait for each other. A task is woken by its facts, by what is asked of it and by its own clock;
+waking carries no data, and waking once too often does no harm.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class Loop:
         self.contact: float | None = None
         """When the control plane was last heard; None: never since this machine began."""
 
-    # -- what comes in ----------------------------------------------------------------------------------------
+    # -- what comes in ---------------------------------------------------------------------------------
 
     @property
     def asked(self) -> dict[str, Asked]:
@@ -170,7 +170,7 @@ class Loop:
             task.cancel()
         await asyncio.gather(*drivers, *self._leftovers.values(), return_exceptions=True)
 
-    # -- one task ---------------------------------------------------------------------------------------------
+    # -- one task --------------------------------------------------------------------------------------
 
     def _look(self, key: str) -> None:
         """See to it that the task is decided anew, soon and once."""
@@ -256,7 +256,7 @@ class Loop:
             work.status = replace(status, sequence=sequence + 1)
             self._publish(work.status)
 
-    # -- its end ----------------------------------------------------------------------------------------------
+    # -- its end ---------------------------------------------------------------------------------------
 
     def _drop(self, key: str, work: Work) -> None:
         work.dropped = True

@@ -1,7 +1,7 @@
 """What must be remembered of a task over a restart of the agent, as small JSON (pure).
 
-Its end, which is for ever, and its troubles, without which a restart of the agent would begin the back-off anew.
-Everything else is read from the journal of the runtime.
+Its end, which is for ever, and its troubles, without which a restart of the agent would begin the back-off
+anew. Everything else is read from the journal of the runtime.
 """
 
 import json

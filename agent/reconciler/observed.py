@@ -1,7 +1,7 @@
 """What is there of a task, and how each fact changes the picture (pure).
 
-A step's outcome, an exit, a probe's word: all come as facts, so that nothing that happens while a step is carried
-out is lost.
+A step's outcome, an exit, a probe's word: all come as facts, so that nothing that happens while a step is
+carried out is lost.
 """
 
 from collections.abc import Mapping
@@ -111,7 +111,7 @@ class Observed:
         return [each for each in self.containers.values() if each.running is not None]
 
 
-# --- facts -----------------------------------------------------------------------------------------------------
+# --- facts -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

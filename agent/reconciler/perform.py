@@ -118,16 +118,15 @@ class Performer:
             raise RuntimeError("the node has no address range yet")
         return self.rooms.network
 
-    # -- to start ---------------------------------------------------------------------------------------------
+    # -- to start --------------------------------------------------------------------------------------
 
     def _prepare(self, asked: Asked, seen: Observed) -> Fact:
-        assert seen.attached is not None
+        attached = _attached(seen)
         found = {spec.name: _account(spec, seen) for spec in asked.all_containers()}
-        self.rooms.prepared[asked.key] = self.rooms.files.prepare(asked, _naming(asked, seen.attached), found)
+        self.rooms.prepared[asked.key] = self.rooms.files.prepare(asked, _naming(asked, attached), found)
         return observed.FilesPrepared()
 
     async def _launch(self, asked: Asked, seen: Observed, what: step.Launch) -> Fact:
-        assert seen.attached is not None
         spec = _spec(asked, what.container)
         image = seen.images[spec.image]
         logs = self.rooms.logs / asked.key
@@ -140,7 +139,7 @@ class Performer:
                 image.config,
                 _account(spec, seen),
                 hostname=asked.id.name,
-                netns=seen.attached.netns,
+                netns=_attached(seen).netns,
                 files=self.rooms.prepared[asked.key][spec.name],
             ),
             layers=image.layers,
@@ -151,10 +150,9 @@ class Performer:
         return observed.Launched(spec.name, what.run, running, image.digest)
 
     def _probe(self, asked: Asked, seen: Observed, what: step.StartProbes) -> Fact:
-        assert seen.attached is not None
         spec, container = _spec(asked, what.container), seen.container(what.container)
         ports = {each.name: each.target for each in asked.template.ports if each.name}
-        target = Target(container.id, seen.attached.addresses[0], ports)
+        target = Target(container.id, _attached(seen).addresses[0], ports)
 
         def said(probe: str, health: Health, words: str) -> None:
             fact = observed.ProbeSaid(spec.name, container.run, probe, observed.Probed(health, words))
@@ -163,7 +161,7 @@ class Performer:
         self.rooms.prober.start(target, Probes(spec.startup, spec.readiness, spec.liveness), said)
         return observed.ProbesStarted(spec.name)
 
-    # -- to end -----------------------------------------------------------------------------------------------
+    # -- to end ----------------------------------------------------------------------------------------
 
     async def _signal(self, seen: Observed, name: str, word: str, fact: Fact) -> Fact:
         container = seen.container(name)
@@ -176,8 +174,8 @@ class Performer:
 
     def _read_tail(self, asked: Asked, seen: Observed, what: step.ReadTail) -> Fact:
         ended = seen.container(what.container).exited
-        assert ended is not None
-        lines = log_tail.read(self.rooms.logs / asked.key, ended.container, MOST_TAIL_LINES)
+        run = ended.container if ended else ""
+        lines = log_tail.read(self.rooms.logs / asked.key, run, MOST_TAIL_LINES)
         return observed.TailRead(what.container, lines)
 
     async def _discard(self, asked: Asked, seen: Observed, what: step.Discard) -> Fact:
@@ -227,6 +225,12 @@ def signal_number(word: str) -> int:
     if word.isdigit():
         return int(word)
     return signal.Signals["SIG" + word.upper().removeprefix("SIG")].value
+
+
+def _attached(seen: Observed) -> Attached:
+    if seen.attached is None:
+        raise RuntimeError("the task has no network yet")
+    return seen.attached
 
 
 def _spec(asked: Asked, name: str) -> ContainerSpec:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from agent.reconciler import backoff, decide
 from agent.reconciler.asked import Asked
-from agent.reconciler.observed import Container, Observed, Trouble
+from agent.reconciler.observed import Container, Final, Observed, Trouble
 from orch.model.container import ContainerSpec
 from orch.model.policy import RestartPolicy
 from orch.model.probe import Health
@@ -21,12 +21,12 @@ def report(asked: Asked, seen: Observed, now: float, node: str, alone_since: flo
         state=TaskState.PREPARING,
         restarts=restarts(asked, seen, now),
         addresses=seen.attached.addresses if seen.attached else (),
-        containers=tuple(_container(asked, seen, spec) for spec in asked.all_containers()),
+        containers=tuple(_container(seen, spec) for spec in asked.all_containers()),
         started_at=max((each.running.started_at for each in seen.running() if each.running), default=0.0),
         log_tail=_log_tail(seen),
     )
     if seen.final is not None:
-        return _final(status, seen)
+        return _final(status, seen.final)
     if _is_stopping(asked, now, alone_since):
         trouble = seen.clean_up_trouble
         message = trouble.message if trouble else "it was asked to stop"
@@ -75,9 +75,7 @@ def _is_stopping(asked: Asked, now: float, alone_since: float | None) -> bool:
     return asked.wanted is Wanted.STOP or (deadline is not None and now >= deadline)
 
 
-def _final(status: TaskStatus, seen: Observed) -> TaskStatus:
-    assert seen.final is not None
-    final = seen.final
+def _final(status: TaskStatus, final: Final) -> TaskStatus:
     return replace(
         status,
         state=final.state,
@@ -145,7 +143,7 @@ def _why_unready(asked: Asked, seen: Observed) -> tuple[str, str]:
     return "", ""
 
 
-def _container(asked: Asked, seen: Observed, spec: ContainerSpec) -> ContainerStatus:
+def _container(seen: Observed, spec: ContainerSpec) -> ContainerStatus:
     container = seen.container(spec.name)
     trouble, ended = container.trouble, container.exited
     status = ContainerStatus(

@@ -1,4 +1,4 @@
-"""Answers what the control plane asks for on a user's behalf, logs and commands, each on a stream of its own."""
+"""Answers what a user asks for, logs and commands, each on a stream of its own."""
 
 import asyncio
 import contextlib
@@ -80,13 +80,12 @@ class Answers:
                 case "exec":
                     await self._execute(task, ask.exec, call)
                 case _:
-                    raise Refused(
-                        "this agent does not know what is asked; it is older than the control plane"
-                    )
+                    words = "this agent does not know what is asked; it is older than the control plane"
+                    await call.write(sessions_pb2.AnswerUp(problem=words))
         except Refused as refusal:
             await call.write(sessions_pb2.AnswerUp(problem=str(refusal)))
 
-    # -- logs -------------------------------------------------------------------------------------------------
+    # -- logs ------------------------------------------------------------------------------------------
 
     async def _send_logs(self, task: TaskId, ask: sessions_pb2.TaskLogsAsk, call: Any) -> None:
         place = self._find(task.key, ask.container)
@@ -111,7 +110,7 @@ class Answers:
         finally:
             gone.cancel()
 
-    # -- commands ---------------------------------------------------------------------------------------------
+    # -- commands --------------------------------------------------------------------------------------
 
     async def _execute(self, task: TaskId, start: control_pb2.ExecStart, call: Any) -> None:
         place = self._find(task.key, start.container)
@@ -143,13 +142,15 @@ class _Command:
 
     async def _on_terminal(self, place: Place, user: tuple[int, int] | None) -> int:
         entered = await self._enter(place, user, terminal=True)
-        assert entered.terminal is not None
-        os.set_blocking(entered.terminal, False)
+        terminal = entered.terminal
+        if terminal is None:
+            raise Refused("the runtime gave the command no terminal")
+        os.set_blocking(terminal, False)
         size = self._start.size
         if size.rows and size.columns:
             entered.resize(size.rows, size.columns)
         try:
-            return await self._converse(entered, {"stdout": entered.terminal}, entered.terminal)
+            return await self._converse(entered, {"stdout": terminal}, terminal)
         finally:
             entered.close_terminal()
 

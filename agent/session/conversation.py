@@ -24,10 +24,10 @@ LONGEST_PAUSE_SECONDS = 2.0
 MOST_REDIRECTS = 5
 """In a row, before it is taken for a circle and pauses are made."""
 WELCOME_SECONDS = 40.0
-"""A leader that has just begun greets only when its picture is whole, after 30 s at the latest. One that hangs is noticed
-sooner, by the channel's pings."""
+"""A leader that has just begun greets only when its picture is whole, after 30 s at the latest. One that
+hangs is noticed sooner, by the channel's pings."""
 STORED_SECONDS = 5.0
-"""One batch of statuses at a time is on its way; after so long without a word the next is sent all the same."""
+"""One batch of statuses is on its way at a time; after so long without a word the next is sent anyway."""
 DEFAULT_HEARTBEAT_SECONDS = 1.0
 DEFAULT_TIMEOUT_SECONDS = 5.0
 

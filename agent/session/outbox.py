@@ -6,7 +6,7 @@ from orch.model.names import TaskId
 from orch.model.task import TaskState, TaskStatus
 
 LINGER_SECONDS = 0.2
-"""A step on the way (preparing, starting, stopping) is told only when it lasts: mostly the next word is faster."""
+"""A step on the way (preparing, starting, stopping) is told only when it lasts: mostly the next is faster."""
 _ON_THE_WAY = {TaskState.PREPARING, TaskState.STARTING, TaskState.STOPPING}
 
 

@@ -28,7 +28,7 @@ async def idle_node(tmp_path: Path, plane: ScriptedControlPlane) -> AsyncIterato
         yield made
     finally:
         said = await made.clean()
-        print(made.log.read_text() if made.log.exists() else "", said)
+        print(made.log.read_text() if made.log.exists() else "", said)  # noqa: T201  shown when a test fails
     assert made.leftovers() == []
 
 

@@ -1,12 +1,12 @@
 """The whole agent against a scripted control plane: real containers, real network, real kills."""
 
 import pytest
+
 from orch.model.container import ContainerSpec
 from orch.model.names import TaskId
 from orch.model.policy import StopPolicy
 from orch.model.service import TaskTemplate
 from orch.model.task import TaskState, Wanted
-
 from tests.support.agent_node import AgentNode
 from tests.support.scripted import BIRTH, ScriptedControlPlane
 

@@ -10,9 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orch.oci import build, reference
-
 from agent.images.images import Images
+from orch.oci import build, reference
 from tests.support import images as pictures
 
 ROOT = Path(__file__).resolve().parents[2]

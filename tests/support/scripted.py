@@ -8,6 +8,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
+
+from agent.identity import Credentials, Vault
+from controlplane.api import authority
 from orch import wire
 from orch.identity import roles
 from orch.model.assignment import (
@@ -26,9 +29,6 @@ from orch.model.service import TaskTemplate
 from orch.model.task import TaskState, TaskStatus, Wanted
 from orch.v1 import sessions_pb2 as pb
 from orch.v1 import sessions_pb2_grpc
-
-from agent.identity import Credentials, Vault
-from controlplane.api import authority
 
 CLUSTER = "test"
 BIRTH = 7
@@ -182,7 +182,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
 
     # -- the service
 
-    async def Session(self, requests: Any, context: Any) -> AsyncIterator[pb.SessionDown]:
+    async def Session(self, requests: Any, context: Any) -> AsyncIterator[pb.SessionDown]:  # noqa: N802  as in the .proto
         messages = aiter(requests)
         first = await anext(messages)
         down: asyncio.Queue[pb.SessionDown | None] = asyncio.Queue()
@@ -235,7 +235,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
             self.statuses[status.id] = status
             self.history.append((time.time(), status))
 
-    async def Answer(self, requests: Any, context: Any) -> AsyncIterator[pb.AnswerDown]:
+    async def Answer(self, requests: Any, context: Any) -> AsyncIterator[pb.AnswerDown]:  # noqa: N802  as in the .proto
         messages = aiter(requests)
         first = await anext(messages)
         stream = self._streams[first.id]
