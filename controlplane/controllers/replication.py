@@ -132,7 +132,8 @@ class _Exchange:
         incumbent, successor = slot.incumbent, slot.successor
         if incumbent is None or successor is None:
             return
-        old, new = self._unfit(incumbent, want), self._unfit(successor, want)
+        judge = self._must_leave if want.held else self._unfit
+        old, new = judge(incumbent, want), judge(successor, want)
         if not old and not new and want.held:
             return
         if old and not new:
@@ -149,7 +150,7 @@ class _Exchange:
                 yield Waiting(successor.id, f"{incumbent.id} is not available yet; until then this one stays")
                 return
             self.counts.available -= 1
-        yield from self._retire(slot, leaves, self._unfit(leaves, want) or f"{stays.id} has the slot")
+        yield from self._retire(slot, leaves, judge(leaves, want) or f"{stays.id} has the slot")
 
     def _succeed(self, slot: Slot, incumbent: Task, successor: Task, reason: str) -> Iterator[Change]:
         """The successor fits and the incumbent does not: it takes over as soon as it is available."""
@@ -182,6 +183,10 @@ class _Exchange:
             return f"revision {task.revision} belongs on {', '.join(want.bound_to)}"
         if not task.node and task.bound_to != want.bound_to:
             return f"revision {task.revision} belongs on {', '.join(want.bound_to) or 'any node'}"
+        return self._must_leave(task, want)
+
+    def _must_leave(self, task: Task, _want: Want) -> str:
+        """Why the task cannot stay where it is, whatever its revision."""
         loss = node_loss.of(self.cluster, task)
         if loss is not None and self._is_gone(task):
             return loss.reason

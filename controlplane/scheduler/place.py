@@ -1,6 +1,6 @@
 """Pending tasks → a node each, or the reason why there is none.
 
-Highest priority first; of one service those that are bound to nodes first. The nodes are filtered once for all
+Highest priority first; of one service those that are bound to nodes first. Nodes are filtered once for all
 tasks that ask for the same.
 """
 
