@@ -1,8 +1,9 @@
 """A node greets: it becomes part of the cluster, or is part of it again."""
 
+import asyncio
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controlplane.api import errors
@@ -35,6 +36,8 @@ class Registry:
     picture: picture.Picture
     leader: leadership.Leadership
     clock: clock.Clock
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Nodes that greet together would all choose the same free range."""
 
     async def greet(self, said: Greeting) -> None:
         """The node is READY, with its spec, subnet and facts. Raises StoreError, Invalid, NotPossible."""
@@ -57,6 +60,10 @@ class Registry:
 
     async def _commit(self, decide: Callable[[snapshot.Cluster], list[Any]]) -> None:
         """Look, decide, write; look again when somebody was faster."""
+        async with self.one_at_a_time:
+            await self._commit_alone(decide)
+
+    async def _commit_alone(self, decide: Callable[[snapshot.Cluster], list[Any]]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             edits = decide(self.picture.cluster)
             if not edits:
