@@ -254,7 +254,8 @@ class Keeper:
                 self._forget(container)
             reply(problem)
 
-        self._kill_all(container)
+        if container.entry["state"] != journal.EXITED:
+            self._kill_all(container)
         self.remove_group(container.entry["group"], done)
 
     def remove_group(self, group: str, done: "Callable[[Packet], None]") -> None:
@@ -262,6 +263,9 @@ class Keeper:
         deadline = time.monotonic() + _REMOVAL_SECONDS
 
         def attempt() -> None:
+            if self.cgroups.remove(group):
+                done({})
+                return
             children = [f"{group}/{child}" for child in self.cgroups.children(group)]
             gone = [self.cgroups.remove(child) for child in children]
             if all(gone) and self.cgroups.remove(group):

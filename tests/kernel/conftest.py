@@ -1,5 +1,7 @@
 """A runtime of its own for each test, on a root file system of busybox; nothing may be left behind."""
 
+# ruff: noqa: ASYNC240  /proc, /sys and small files do not block
+
 import asyncio
 import itertools
 import os

@@ -1,5 +1,7 @@
 """Limits, stops, second processes, and what is left when a container is removed."""
 
+# ruff: noqa: ASYNC240, PTH208  /proc, /sys and small files do not block
+
 import asyncio
 import os
 import signal

@@ -1,5 +1,7 @@
 """What a process sees once it is a container, and what a start that fails leaves behind."""
 
+# ruff: noqa: ASYNC240, PTH115, PTH208  /proc, /sys and small files do not block
+
 import asyncio
 import dataclasses
 import os

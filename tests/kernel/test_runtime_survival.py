@@ -1,5 +1,7 @@
 """Agent, shim and logger are killed; containers go on, and whoever comes back knows everything."""
 
+# ruff: noqa: ASYNC240, ASYNC110  /proc, /sys and small files do not block
+
 import asyncio
 import os
 import signal
@@ -26,7 +28,7 @@ from agent.runtime.container import Launch
 async def main():
     directory, layer, group = Path(sys.argv[2]), sys.argv[3], sys.argv[4]
     runtime = await client.Runtime.open(
-        run_dir=directory / "run", state_dir=directory / "state", cgroup_root=group, on_exit=lambda exited: None
+        run_dir=directory / "run", state_dir=directory / "state", cgroup_root=group, on_exit=lambda _: None
     )
     config = spec.config(["sh", "-c", sys.argv[5]])
     running = await runtime.launch(Launch("kept", "box", config, (layer,), str(directory / "logs")))
