@@ -60,7 +60,7 @@ class Runtime:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         runtime = cls(run_dir, state_dir, cgroup_root, on_exit)
         await runtime._connect()
-        await asyncio.to_thread(runtime._sweep, set(await runtime.containers()))
+        await asyncio.to_thread(runtime._sweep, set(await runtime._entries()))
         return runtime
 
     async def launch(self, launch: Launch) -> Running:
