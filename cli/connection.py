@@ -1,7 +1,7 @@
 """Addresses and certificates → a client of the control plane. The only file of orchctl that opens a channel.
 
-Calls go to the first address that answers; a call that fails because its control plane is away, or does not lead, is
-made again at the next (every change carries a request id, so that it happens once).
+Calls go to the first address that answers; a call that fails because its control plane is away, or does not
+lead, is made again at the next (every change carries a request id, so that it happens once).
 """
 
 import itertools
@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import grpc
 
@@ -66,6 +66,7 @@ class Client:
                 if not self._may_try_next(error, attempt):
                     raise self._meaning(error) from None
                 self._drop()
+        raise AssertionError("the loop ends by return or raise")
 
     def stream(self, method: str, request: Any, *, timeout: float | None = None) -> Iterator[Any]:
         """One request, many replies. A `timeout` that passes ends it quietly. Raises Unreachable, Refused."""
@@ -73,8 +74,11 @@ class Client:
         try:
             yield from replies
         except grpc.RpcError as error:
-            if timeout is None or error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise self._meaning(error) from None
+            if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return
+            meaning = self._meaning(error)
+            self._drop()
+            raise meaning from None
         finally:
             replies.cancel()
 
@@ -92,7 +96,7 @@ class Client:
         if self._channel is not None:
             self._channel.close()
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,9 +155,8 @@ def open_client(addresses: Sequence[str], ca: Path, certificate: Path, key: Path
             ca.read_bytes(), key.read_bytes(), certificate.read_bytes()
         )
     except OSError as error:
-        raise Unreachable(
-            f"cannot read {error.filename} ({error.strerror}), which the context names; was the cluster taken down?"
-        ) from None
+        what = f"cannot read {error.filename} ({error.strerror}), which the context names"
+        raise Unreachable(f"{what}; was the cluster taken down?") from None
     return Client(addresses, credentials, server_name)
 
 

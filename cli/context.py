@@ -1,7 +1,7 @@
 """The user's saved clusters: where they answer, and with which certificate to come.
 
-One JSON file a cluster under `~/.config/orch/contexts`, and a file that names the current one; `$ORCH_CONFIG` puts
-both elsewhere. Nothing here is secret: keys stay in files of their own, and only their paths are kept.
+One JSON file a cluster under `~/.config/orch/contexts`, and a file that names the current one; `$ORCH_CONFIG`
+puts both elsewhere. Nothing here is secret: keys stay in files of their own, and only their paths are kept.
 """
 
 import contextlib

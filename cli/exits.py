@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 OK = 0
 NOT_SO = 1
-"""What was asked for did not come true (a rollout failed, a wait timed out); `diff` and `plan`: there are changes."""
+"""What was asked for did not come true (a rollout failed, a wait timed out); of `diff`: there are changes."""
 WRONG = 2
 """The command line or a manifest is wrong, or the control plane found it so."""
 UNREACHABLE = 3
@@ -29,7 +29,7 @@ def run(command: Callable[[], object]) -> int:
     """The exit code of a command; what went wrong is said on stderr."""
     try:
         found = command()
-    except BaseException as error:  # noqa: BLE001  told, not swallowed: nothing else catches it
+    except BaseException as error:
         code, message = told(error)
         if message:
             sys.stderr.write(message.rstrip("\n") + "\n")
@@ -98,4 +98,6 @@ def _broken(error: BaseException) -> str:
     import traceback
 
     trace = "".join(traceback.format_exception(error))
-    return f"{trace}error: orchctl itself failed: {type(error).__name__}: {error}; please report it with the lines above"
+    return (
+        f"{trace}error: orchctl itself failed: {type(error).__name__}: {error}; please report the lines above"
+    )

@@ -87,7 +87,7 @@ class _Lazy(click.Group):
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """orchctl talks to the control plane of a cluster.
+    """Talk to the control plane of a cluster.
 
     Names: web, svc/web, task/web.2, node/n1. `orchctl COMMAND --help` tells more.
     """

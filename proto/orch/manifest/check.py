@@ -5,7 +5,8 @@ import signal
 
 from orch.manifest import check_container
 from orch.manifest.check_container import Found
-from orch.manifest.labels import label_faults
+from orch.manifest.labels import entry_fault as entry_fault
+from orch.manifest.labels import label_faults as label_faults
 from orch.manifest.problem import Path, Problem
 from orch.model import constraint
 from orch.model.names import ObjectName
@@ -188,28 +189,25 @@ def _canary_step(step: CanaryStep, mode: Mode, replicas: int | None, at: Path) -
     for key, value in step.match_labels.items():
         for fault in label_faults(key, value):
             yield (*at, "matchLabels", key), fault, ""
-    if step.percent == 100:
-        yield (
-            (*at, "percent"),
-            "100% is no canary but the whole rollout",
-            "leave the step out: the rest follows by itself",
-        )
     if mode is Mode.GLOBAL or replicas is None:
+        if step.percent == 100:
+            yield (*at, "percent"), f"100% {_NO_CANARY}", _LEAVE_IT_OUT
         return
-    if step.count and step.count >= replicas:
-        yield (
-            (*at, "count"),
-            f"{step.count} of {replicas} instances is no canary but the whole rollout",
-            "choose fewer",
-        )
-    if step.percent and step.percent < 100:
-        share = step.percent * replicas // 100
-        if share == 0:
-            yield (
-                (*at, "percent"),
-                f"{step.percent}% of {replicas} instances is less than one",
-                "choose more, or count: 1",
-            )
+    key, count = ("percent", _rounded(step.percent, replicas)) if step.percent else ("count", step.count)
+    what = f"{step.percent}%" if step.percent else str(step.count)
+    if count >= replicas and (step.percent or step.count):
+        yield (*at, key), f"{what} of {replicas} instances {_NO_CANARY}", _LEAVE_IT_OUT
+    elif step.percent and count == 0:
+        yield (*at, key), f"{what} of {replicas} instances rounds to none", "choose more, or count: 1"
+
+
+_NO_CANARY = "is no canary but the whole rollout"
+_LEAVE_IT_OUT = "leave the step out, or choose fewer: the rest follows by itself"
+
+
+def _rounded(percent: int, replicas: int) -> int:
+    """Half up, as the rollout controller rounds."""
+    return (2 * percent * replicas + 100) // 200
 
 
 def _is_signal(text: str) -> bool:

@@ -126,9 +126,9 @@ def test_a_port_may_be_published_on_two_addresses_but_not_on_one_and_all() -> No
         ({"minReady": "10m"}, "progressDeadline must be longer than minReady"),
         (
             {"canary": {"steps": [{"percent": 10}]}},
-            "10% of 4 instances is less than one — choose more, or count: 1",
+            "10% of 4 instances rounds to none — choose more, or count: 1",
         ),
-        ({"canary": {"steps": [{"percent": 100}]}}, "100% is no canary"),
+        ({"canary": {"steps": [{"percent": 100}]}}, "100% of 4 instances is no canary"),
         ({"canary": {"steps": [{"count": 4}]}}, "4 of 4 instances is no canary"),
         ({"canary": {"steps": [{"nodes": ["a", "a"]}]}}, "a node is named twice"),
     ],

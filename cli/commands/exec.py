@@ -1,0 +1,107 @@
+"""orchctl exec: a command in a running container."""
+
+import contextlib
+import queue
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from cli import references, session
+from cli.exits import NotSo, Wrong
+
+
+@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("-i", "--interactive", is_flag=True, help="Pass stdin on.")
+@click.option("-t", "--terminal", "--tty", is_flag=True, help="Give the command a terminal.")
+@click.option("-c", "--container", default="", help="Which container.  [default: the first]")
+@click.option("-e", "--env", "variables", multiple=True, metavar="KEY=VALUE", help="One more variable.")
+@click.option("-u", "--user", default="", help="As which user.  [default: the container's]")
+@click.option("--workdir", default="", help="In which directory.  [default: the container's]")
+@click.argument("name", metavar="TASK | SERVICE")
+@click.argument("args", nargs=-1, required=True, metavar="COMMAND [ARG…]")
+@session.connected
+def command(
+    session_: session.Session,
+    interactive: bool,
+    terminal: bool,
+    container: str,
+    variables: Sequence[str],
+    user: str,
+    workdir: str,
+    name: str,
+    args: Sequence[str],
+) -> int:
+    r"""Run a command in a container; the exit code is the command's.
+
+    A service means its first running task.
+
+    \b
+    orchctl exec -it web.2 -- sh
+    orchctl exec web -- cat /etc/hostname
+    """
+    from cli import terminal as user_terminal
+    from orch.v1 import control_pb2 as pb
+
+    if terminal and not user_terminal.is_terminal():
+        raise Wrong("-t needs a terminal at both ends; leave it out in a pipe")
+    inputs: queue.Queue[Any] = queue.Queue()
+    start = pb.ExecStart(
+        namespace=session_.in_namespace(),
+        task=references.name_of(name, references.TASK, references.SERVICE)[1],
+        container=container,
+        args=list(args)[1:] if args[0] == "--" else args,
+        terminal=terminal,
+        interactive=interactive,
+        environment=_environment(variables),
+        user=user,
+        working_dir=workdir,
+    )
+    if terminal:
+        start.size.rows, start.size.columns = user_terminal.size()
+        user_terminal.watch_size(inputs)
+    if interactive:
+        user_terminal.read_into(inputs)
+    with user_terminal.raw() if terminal and interactive else contextlib.nullcontext():
+        return _output(session_.client.converse("Exec", _requests(start, inputs)))
+
+
+def _environment(words: Sequence[str]) -> dict[str, str]:
+    wrong = [word for word in words if "=" not in word]
+    if wrong:
+        raise Wrong(f'"{wrong[0]}" is not KEY=VALUE')
+    return dict(word.split("=", 1) for word in words)
+
+
+def _requests(start: Any, inputs: "queue.Queue[Any]") -> Iterator[Any]:
+    from orch.v1 import control_pb2 as pb
+
+    yield pb.ExecInput(start=start)
+    while True:
+        match inputs.get():
+            case None:
+                yield pb.ExecInput(stdin_closed=True)
+            case (rows, columns):
+                yield pb.ExecInput(resize=pb.TerminalSize(rows=rows, columns=columns))
+            case bytes() as data:
+                yield pb.ExecInput(stdin=data)
+
+
+def _output(replies: Iterator[Any]) -> int:
+    for reply in replies:
+        match reply.WhichOneof("kind"):
+            case "stdout":
+                _write(sys.stdout, reply.stdout)
+            case "stderr":
+                _write(sys.stderr, reply.stderr)
+            case "end":
+                if reply.end.problem:
+                    raise NotSo(f"error: {reply.end.problem}")
+                return int(reply.end.exit_code)
+    raise NotSo("error: the connection ended before the command did; what became of it is unknown")
+
+
+def _write(out: Any, data: bytes) -> None:
+    out.buffer.write(data)
+    out.buffer.flush()

@@ -1,0 +1,76 @@
+"""orchctl logs: what containers say."""
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from cli import references, session
+from cli.exits import NotSo
+
+
+@click.command()
+@click.argument("name", metavar="SERVICE | TASK")
+@click.option("-f", "--follow", is_flag=True, help="Go on and print what comes.")
+@click.option("--tail", default=-1, metavar="N", help="Only the last N lines.  [default: all]")
+@click.option("--since", default="", metavar="DURATION", help="Only of so long ago: 5m.")
+@click.option("-p", "--previous", is_flag=True, help="Of the container's run before this one.")
+@click.option("-c", "--container", default="", help="Only this container.  [default: all]")
+@click.option("-t", "--timestamps", is_flag=True, help="With the time of each line.")
+@session.connected
+def command(
+    session_: session.Session,
+    name: str,
+    follow: bool,
+    tail: int,
+    since: str,
+    previous: bool,
+    container: str,
+    timestamps: bool,
+) -> int:
+    r"""Print the output of a service's tasks, or of one task.
+
+    \b
+    orchctl logs web -f --tail 20
+    orchctl logs task/web.2 --previous
+    """
+    from orch.v1 import control_pb2 as pb
+
+    kind, meant = references.name_of(name, references.SERVICE, references.TASK)
+    request = pb.LogsRequest(
+        namespace=session_.in_namespace(),
+        name=meant,
+        container=container,
+        follow=follow,
+        tail=tail,
+        since=time.time() - session.seconds_of(since) if since else 0.0,
+        previous=previous,
+    )
+    is_many = kind is references.SERVICE and "." not in meant
+    problems = 0
+    for line in session_.client.stream("Logs", request):
+        problems += bool(line.problem)
+        _print(line, with_name=is_many, with_time=timestamps)
+    if problems and not follow:
+        raise NotSo("some of the output is missing, see above")
+    return 0
+
+
+def _print(line: Any, *, with_name: bool, with_time: bool) -> None:
+    """Lines of a container go where it wrote them; what is no line of a container goes to stderr."""
+    if line.problem:
+        sys.stderr.write(f"{line.task or 'logs'}: {line.problem}\n")
+        return
+    out = sys.stderr if line.stream == "stderr" else sys.stdout
+    prefix = (
+        f"[{line.task}{'/' + line.container if line.container not in ('', 'main') else ''}] "
+        if with_name
+        else ""
+    )
+    if with_time:
+        prefix += (
+            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(line.at)) + f".{int(line.at % 1 * 1000):03d}Z "
+        )
+    out.buffer.write(prefix.encode() + line.text.rstrip(b"\n") + b"\n")
+    out.buffer.flush()

@@ -1,0 +1,137 @@
+"""Objects → documents: what a user would write for them, and what is true of them under `status`."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from orch import wire
+from orch.manifest import load, write
+from orch.manifest.document import NodeDocument, ServiceDocument
+from orch.model.config import Config, Namespace
+from orch.model.node import NodeSpec
+from orch.model.service import Service
+
+
+def document(object_: Any) -> dict[str, Any]:
+    """One message `Object`. All but secrets and tasks can be applied again as printed."""
+    kind = object_.WhichOneof("kind")
+    view = getattr(object_, kind)
+    match kind:
+        case "service":
+            return _service(view)
+        case "node":
+            return _node(view)
+        case "config":
+            found = wire.from_wire(view, Config)
+            return write.document(found) | {"status": _status(view, without={"name", "data", "labels"})}
+        case "namespace":
+            return write.document(wire.from_wire(view, Namespace))
+        case "secret":
+            return _secret(view)
+    return _plain(kind, view)
+
+
+def as_json(found: Sequence[dict[str, Any]], *, is_list: bool) -> str:
+    """One document, or a List of them."""
+    return json.dumps(_one_or_list(found, is_list=is_list), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_yaml(found: Sequence[dict[str, Any]]) -> str:
+    """One after the other, parted by `---`, so that it can be applied."""
+    return "---\n".join(load.dump(each) for each in found)
+
+
+def _one_or_list(found: Sequence[dict[str, Any]], *, is_list: bool) -> Any:
+    return {"apiVersion": "orch/v1", "kind": "List", "items": list(found)} if is_list else found[0]
+
+
+def one_or_list(found: Sequence[dict[str, Any]], *, is_list: bool) -> Any:
+    """What a jsonpath is asked of."""
+    return _one_or_list(found, is_list=is_list)
+
+
+def _service(view: Any) -> dict[str, Any]:
+    service = wire.from_wire(view.service, Service)
+    written = write.document(ServiceDocument(service.name, service.spec, service.labels))
+    status = _status(view, without={"service"}) | _status(
+        view.service, without={"name", "spec", "labels", "orders"}
+    )
+    return written | {"status": status}
+
+
+def _node(view: Any) -> dict[str, Any]:
+    spec = wire.from_wire(view.spec, NodeSpec)
+    status = _status(view, without={"spec", "status"}) | _status(view.status, without={"name"})
+    status |= {"availability": str(spec.availability), "joinedAt": spec.joined_at}
+    return write.document(NodeDocument(spec.name, spec.labels, spec.taints)) | {"status": status}
+
+
+def _secret(view: Any) -> dict[str, Any]:
+    metadata = {"name": view.name.name, "namespace": view.name.namespace, "labels": dict(view.labels)}
+    status = _status(view, without={"name", "labels"})
+    return {"apiVersion": "orch/v1", "kind": "Secret", "metadata": metadata, "status": status}
+
+
+def _plain(kind: str, view: Any) -> dict[str, Any]:
+    """Tasks, events and revisions: nobody writes them, so all of them is status."""
+    metadata = {"name": name_of(kind, view)}
+    namespace = {"task": lambda: view.task.id.namespace, "event": lambda: view.namespace}.get(
+        kind, lambda: view.revision.service.namespace
+    )()
+    return {
+        "apiVersion": "orch/v1",
+        "kind": kind.capitalize(),
+        "metadata": metadata | ({"namespace": namespace} if namespace else {}),
+        "status": _status(view, without=set()),
+    }
+
+
+def name_of(kind: str, view: Any) -> str:
+    """What stands after the slash in `-o name`."""
+    match kind:
+        case "service":
+            return str(view.service.name.name)
+        case "task":
+            return f"{view.task.id.service}.{view.task.id.slot}.{view.task.id.attempt}"
+        case "node":
+            return str(view.spec.name)
+        case "event":
+            return str(view.id)
+        case "revision":
+            return f"{view.revision.service.name}.{view.revision.number}"
+        case "namespace":
+            return str(view.name)
+    return str(view.name.name)
+
+
+def _status(message: Any, without: set[str]) -> dict[str, Any]:
+    """Every field of a message under its camelCase name; sections that are not there are left out."""
+    found = {}
+    for field in message.DESCRIPTOR.fields:
+        if field.name in without or (field.has_presence and not message.HasField(field.name)):
+            continue
+        found[_camel(field.name)] = _value(field, getattr(message, field.name))
+    return found
+
+
+def _value(field: Any, value: Any) -> Any:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return {key: _scalar(field, each) for key, each in value.items()}
+    if field.is_repeated:
+        return [_scalar(field, each) for each in value]
+    return _scalar(field, value)
+
+
+def _scalar(field: Any, value: Any) -> Any:
+    if hasattr(value, "DESCRIPTOR"):
+        return _status(value, without=set())
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[value].name.capitalize()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(each.capitalize() for each in rest)

@@ -1,0 +1,301 @@
+"""Objects → rows: which columns each kind has, and how they are laid out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.render import words
+from cli.render.words import NOTHING
+
+Cell = Callable[[Any, float], str]
+"""A view and now → text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Of one kind."""
+
+    usual: dict[str, Cell]
+    wide: dict[str, Cell]
+    namespace: Cell | None
+    """None for kinds that are in no namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What the user asked to see."""
+
+    now: float
+    is_wide: bool = False
+    shows_namespace: bool = False
+    shows_heading: bool = True
+    attempts: bool = False
+    """Tasks: finished attempts under the present one."""
+
+
+def table(kind: str, views: Sequence[Any], style: Style) -> str:
+    """The whole table, in lines."""
+    cells = cells_of(kind, style)
+    views = in_order(kind, views)
+    rows = [[cell(view, style.now) for cell in cells.values()] for view in views]
+    if kind == "task" and style.attempts:
+        _indent_old_attempts(views, rows, list(cells).index("NAME"))
+    return lay_out(([list(cells)] if style.shows_heading else []) + rows)
+
+
+def cells_of(kind: str, style: Style) -> dict[str, Cell]:
+    """Headings, and what stands under each."""
+    columns = COLUMNS[kind]
+    first = {"NAMESPACE": columns.namespace} if style.shows_namespace and columns.namespace else {}
+    return first | columns.usual | (columns.wide if style.is_wide else {})
+
+
+def in_order(kind: str, views: Iterable[Any]) -> list[Any]:
+    """By name; tasks by slot with the newest attempt first; events by time."""
+    return sorted(views, key=_ORDER.get(kind, _by_name))
+
+
+def lay_out(rows: Sequence[Sequence[str]], widths: Sequence[int] = ()) -> str:
+    """Columns as wide as their widest cell (or as given); no trailing spaces."""
+    if not rows:
+        return ""
+    widest = list(widths) or [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widest, strict=True)).rstrip() for row in rows
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _indent_old_attempts(views: Sequence[Any], rows: list[list[str]], name: int) -> None:
+    """The newest attempt of a slot bears the slot's name, the older ones stand under it."""
+    seen = set()
+    for view, row in zip(views, rows, strict=True):
+        identity = view.task.id
+        slot = (identity.namespace, identity.service, identity.slot)
+        if slot in seen:
+            row[name] = rf" \_ {identity.service}.{identity.slot}.{identity.attempt}"
+        seen.add(slot)
+
+
+def _by_name(view: Any) -> tuple[str, ...]:
+    name = view.name
+    return (name.namespace, name.name) if hasattr(name, "namespace") else (str(name),)
+
+
+def _by_slot(task: Any) -> tuple[Any, ...]:
+    return (task.namespace, task.service, task.slot, -task.birth, -task.attempt)
+
+
+_ORDER: dict[str, Callable[[Any], Any]] = {
+    "service": lambda view: (view.service.name.namespace, view.service.name.name),
+    "task": lambda view: _by_slot(view.task.id),
+    "node": lambda view: view.spec.name,
+    "event": lambda event: (event.last_at, event.id),
+    "revision": lambda view: (
+        view.revision.service.namespace,
+        view.revision.service.name,
+        view.revision.number,
+    ),
+}
+
+
+# ── services ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _images(view: Any, _now: float) -> str:
+    containers = view.service.spec.template.containers
+    more = f" +{len(containers) - 1}" if len(containers) > 1 else ""
+    return (containers[0].image + more) if containers else NOTHING
+
+
+def _revision(view: Any, _now: float) -> str:
+    rollout = view.rollout
+    if rollout.stable and rollout.stable != view.service.revision:
+        return f"{rollout.stable}→{view.service.revision}"
+    return str(view.service.revision)
+
+
+def _ports(view: Any, _now: float) -> str:
+    return ",".join(words.port(each) for each in view.service.spec.template.ports) or NOTHING
+
+
+_SERVICE = Columns(
+    {
+        "NAME": lambda view, _: view.service.name.name,
+        "MODE": lambda view, _: view.service.spec.mode,
+        "READY": lambda view, _: f"{view.ready}/{view.desired}",
+        "UP-TO-DATE": lambda view, _: str(view.updated),
+        "REV": _revision,
+        "STATUS": lambda view, _: view.status,
+        "IMAGE": _images,
+        "PORTS": _ports,
+        "AGE": lambda view, now: words.age(view.service.created_at, now),
+    },
+    {
+        "REASON": lambda view, _: view.reason or NOTHING,
+        "LABELS": lambda view, _: words.labels(view.service.labels),
+    },
+    lambda view, _: str(view.service.name.namespace),
+)
+
+
+# ── tasks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ready(view: Any, _now: float) -> str:
+    containers = view.status.containers
+    if not containers:
+        return "yes" if view.ready else "no"
+    return f"{sum(each.ready for each in containers)}/{len(containers)}"
+
+
+def _exit(view: Any, _now: float) -> str:
+    for each in view.status.containers:
+        if each.exit_signal:
+            return f"signal {each.exit_signal}"
+        if each.HasField("exit_code") and each.state == "exited":
+            return str(each.exit_code)
+    return NOTHING
+
+
+def _reason(view: Any, _now: float) -> str:
+    return view.reason or (NOTHING if not view.message else view.message)
+
+
+def _next_retry(view: Any, now: float) -> str:
+    return f"in {words.span(view.status.retry_at - now)}" if view.status.retry_at > now else NOTHING
+
+
+_TASK = Columns(
+    {
+        "NAME": lambda view, _: f"{view.task.id.service}.{view.task.id.slot}",
+        "NODE": lambda view, _: view.task.node or NOTHING,
+        "STATUS": lambda view, _: words.state(view),
+        "READY": _ready,
+        "RESTARTS": lambda view, _: str(view.status.restarts),
+        "REV": lambda view, _: str(view.task.revision),
+        "AGE": lambda view, now: words.age(view.task.created_at, now),
+        "REASON": _reason,
+    },
+    {
+        "IP": lambda view, _: ",".join(view.status.addresses) or NOTHING,
+        "IMAGE": lambda view, _: view.image or NOTHING,
+        "EXIT": _exit,
+        "NEXT-RETRY": _next_retry,
+    },
+    lambda view, _: str(view.task.id.namespace),
+)
+
+
+# ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _node_status(view: Any, _now: float) -> str:
+    condition = "Ready" if view.status.condition == "ready" else "Down"
+    availability = {"cordoned": ",Cordoned", "drained": ",Drained"}.get(view.spec.availability, "")
+    return condition + availability
+
+
+def _heartbeat(view: Any, _now: float) -> str:
+    return NOTHING if view.heartbeat_age < 0 else f"{view.heartbeat_age:.1f}s ago"
+
+
+def _taints(view: Any, _now: float) -> str:
+    found = [f"{each.key}{'=' + each.value if each.value else ''}:{each.effect}" for each in view.spec.taints]
+    return ",".join(found) or NOTHING
+
+
+_NODE = Columns(
+    {
+        "NAME": lambda view, _: view.spec.name,
+        "STATUS": _node_status,
+        "ROLES": lambda _view, _: "worker",
+        "TASKS": lambda view, _: str(view.tasks),
+        "CPU%": lambda view, _: words.share(view.allocated.cpu, view.status.facts.cpu),
+        "MEM%": lambda view, _: words.share(view.allocated.memory, view.status.facts.memory),
+        "AGE": lambda view, now: words.age(view.spec.joined_at, now),
+        "VERSION": lambda view, _: view.status.facts.version or NOTHING,
+    },
+    {
+        "IP": lambda view, _: view.status.facts.address or NOTHING,
+        "LABELS": lambda view, _: words.labels(view.spec.labels),
+        "TAINTS": _taints,
+        "KERNEL": lambda view, _: view.status.facts.kernel or NOTHING,
+        "HEARTBEAT": _heartbeat,
+    },
+    None,
+)
+
+
+# ── the rest ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _entries(names: Iterable[str]) -> str:
+    return ",".join(sorted(names)) or NOTHING
+
+
+_CONFIG = Columns(
+    {
+        "NAME": lambda config, _: config.name.name,
+        "ENTRIES": lambda config, _: _entries(config.data),
+        "VERSION": lambda config, _: str(config.version),
+        "AGE": lambda config, now: words.age(config.created_at, now),
+    },
+    {"LABELS": lambda config, _: words.labels(config.labels)},
+    lambda config, _: str(config.name.namespace),
+)
+_SECRET = Columns(
+    {
+        "NAME": lambda secret, _: secret.name.name,
+        "TYPE": lambda secret, _: secret.type,
+        "ENTRIES": lambda secret, _: _entries(secret.sizes),
+        "VERSION": lambda secret, _: str(secret.version),
+        "AGE": lambda secret, now: words.age(secret.created_at, now),
+    },
+    {"LABELS": lambda secret, _: words.labels(secret.labels)},
+    lambda secret, _: str(secret.name.namespace),
+)
+_NAMESPACE = Columns(
+    {"NAME": lambda view, _: view.name, "AGE": lambda view, now: words.age(view.created_at, now)},
+    {"LABELS": lambda view, _: words.labels(view.labels)},
+    None,
+)
+_EVENT = Columns(
+    {
+        "LAST-SEEN": lambda event, now: words.age(event.last_at, now),
+        "TYPE": lambda event, _: event.type,
+        "REASON": lambda event, _: event.reason,
+        "OBJECT": lambda event, _: event.object,
+        "COUNT": lambda event, _: str(event.count),
+        "MESSAGE": lambda event, _: event.message,
+    },
+    {},
+    lambda event, _: event.namespace or NOTHING,
+)
+_REVISION = Columns(
+    {
+        "REV": lambda view, _: str(view.revision.number) + ("*" if view.is_stable else ""),
+        "AGE": lambda view, now: words.age(view.revision.created_at, now),
+        "BY": lambda view, _: view.revision.created_by or NOTHING,
+        "IMAGE": lambda view, _: (
+            view.revision.template.containers[0].image if view.revision.template.containers else NOTHING
+        ),
+        "CHANGE": lambda view, _: view.revision.change or NOTHING,
+        "OUTCOME": lambda view, _: (
+            f"{view.outcome}: {view.reason}" if view.reason else view.outcome or "in progress"
+        ),
+    },
+    {},
+    lambda view, _: str(view.revision.service.namespace),
+)
+
+COLUMNS = {
+    "service": _SERVICE,
+    "task": _TASK,
+    "node": _NODE,
+    "config": _CONFIG,
+    "secret": _SECRET,
+    "namespace": _NAMESPACE,
+    "event": _EVENT,
+    "revision": _REVISION,
+}

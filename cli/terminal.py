@@ -1,0 +1,59 @@
+"""The user's terminal: given to a command in a container, and taken back in any case."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from typing import Any
+
+_CHUNK_BYTES = 4096
+
+
+def is_terminal() -> bool:
+    """Whether there is a user at both ends."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def size() -> tuple[int, int]:
+    """Rows and columns."""
+    found = shutil.get_terminal_size()
+    return found.lines, found.columns
+
+
+@contextlib.contextmanager
+def raw() -> Iterator[None]:
+    """Every key goes through as it is typed, Ctrl-C too."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def read_into(inputs: Any) -> None:
+    """Reads stdin in a thread of its own, which ends with the program."""
+
+    def read() -> None:
+        while True:
+            try:
+                data = os.read(sys.stdin.fileno(), _CHUNK_BYTES)
+            except OSError:
+                data = b""
+            if not data:
+                inputs.put(None)
+                return
+            inputs.put(data)
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+def watch_size(inputs: Any) -> None:
+    """A resize of the window goes the same way as what is typed, so that the two keep their order."""
+    signal.signal(signal.SIGWINCH, lambda _number, _frame: inputs.put(size()))
