@@ -25,9 +25,10 @@ from agent.reconciler.loop import Loop
 from agent.reconciler.perform import Rooms
 from agent.runtime.client import Runtime
 from agent.runtime.container import Exited
-from agent.session.answers import Answers, Place
+from agent.session.answers import Answers
 from agent.session.conversation import Conversation
 from agent.session.outbox import Outbox
+from agent.session.place import Place
 from agent.settings import Settings
 from orch import wire
 from orch.model.assignment import PeerSection, Section

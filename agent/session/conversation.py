@@ -101,6 +101,8 @@ class Conversation:
             await self._exchange(channel)
         except* (grpc.aio.AioRpcError, TimeoutError, _Over) as group:
             _log.info("conversation with %s ended: %s", address, "; ".join(map(_words, _leaves(group))))
+        except* Exception:
+            _log.exception("conversation with %s broke", address)
         finally:
             welcomed = self.is_up.is_set()
             self.is_up.clear()
@@ -200,7 +202,10 @@ class _Up:
 
     async def send(self, **kind: Any) -> None:
         async with self._turn:
-            await self._call.write(sessions_pb2.SessionUp(**kind))
+            try:
+                await self._call.write(sessions_pb2.SessionUp(**kind))
+            except asyncio.InvalidStateError:
+                raise _Over("the stream is closed") from None
 
     async def beat(self, problems: Sequence[str]) -> None:
         self._sequence += 1
@@ -245,6 +250,4 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 def _words(error: BaseException) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
-    if isinstance(error, asyncio.InvalidStateError):
-        return "the stream is closed"
     return str(error) or type(error).__name__

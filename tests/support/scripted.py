@@ -51,6 +51,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
         self.stores = True
         self.batches = 0
         self.heartbeat_interval = 0.2
+        self.redirect = ""
         self._version = 0
         self._changed = asyncio.Condition()
         self._down: asyncio.Queue[pb.SessionDown | None] | None = None
@@ -185,6 +186,9 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
     async def Session(self, requests: Any, context: Any) -> AsyncIterator[pb.SessionDown]:  # noqa: N802  as in the .proto
         messages = aiter(requests)
         first = await anext(messages)
+        if self.redirect:
+            yield pb.SessionDown(redirect=pb.Redirect(address=self.redirect))
+            return
         down: asyncio.Queue[pb.SessionDown | None] = asyncio.Queue()
         welcome = pb.Welcome(
             stamp=wire.to_wire(self.stamp), heartbeat_interval=self.heartbeat_interval, timeout=5
@@ -262,6 +266,7 @@ class Stream:
                 self.up.put_nowait(message)
         finally:
             self.up.put_nowait(None)
+            self.down.put_nowait(None)
 
     async def all(self, seconds: float = 10.0) -> list[Any]:
         """Until the node has no more."""
