@@ -222,16 +222,14 @@ class _Exchange:
 
     def _fill(self, slot: Slot, want: Want) -> Iterator[Change]:
         """With the wanted revision if that may get further now, else with what the slot had."""
-        revision = want.revision
-        if want.revision != want.fill:
-            if self.counts.in_flight < self.bounds.in_flight:
-                self.counts.in_flight += 1
-            else:
-                revision = want.fill
+        may_change = self.counts.in_flight < self.bounds.in_flight
+        revision = want.revision if may_change else want.fill
         due = self._due(slot, revision)
         last = slot.past[-1] if slot.past else None
         if due.done:
             return
+        if revision == want.revision:
+            self.counts.in_flight += not self._is_in_flight(slot, want)
         if bounds.is_exclusive(self.service.spec):
             stopping = next((task for task in slot.past if self._may_run_still(task)), None)
             if stopping is not None:
@@ -241,9 +239,8 @@ class _Exchange:
             yield Waiting(last.id if last else self.service.name, self._in_a_while(due))
             self.wake.extend(() if due.at is None else (due.at,))
             return
-        yield from self._create(
-            slot, want, revision, f"replaces {last.id}" if last else f"slot {slot.number}"
-        )
+        cause = f"replaces {last.id}" if last else f"slot {slot.number}"
+        yield from self._create(slot, want, revision, cause)
         if due.reason and last:
             yield self._tell(EventType.WARNING, "TaskReplaced", last.id, due.reason)
 

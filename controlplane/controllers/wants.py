@@ -3,7 +3,7 @@
 Between the rollout controller, which keeps the memory, and replication, which makes it so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.cluster import fitness
 from controlplane.cluster.snapshot import Cluster
@@ -33,9 +33,10 @@ def of_slots(cluster: Cluster, service: Service, rollout: Rollout, layout: Layou
     wants = {}
     for slot in layout:
         want = _in_canary(slot, rollout, bound) if bound is not None else _outside(slot, rollout)
-        if slot.node:
-            want = Want(want.revision, want.fill, (slot.node,))
-        wants[slot.number] = _held(slot, want) if rollout.phase is Phase.PAUSED else want
+        if rollout.phase is Phase.PAUSED:
+            sent_back = bound is not None and slot.number in rollout.slots and slot.number not in bound
+            want = _held(slot, want, sent_back=sent_back)
+        wants[slot.number] = replace(want, bound_to=(slot.node,)) if slot.node else want
     return wants
 
 
@@ -103,8 +104,8 @@ def _outside(slot: Slot, rollout: Rollout) -> Want:
             return Want(rollout.target, rollout.target if rolled else rollout.stable)
 
 
-def _held(slot: Slot, want: Want) -> Want:
-    if slot.incumbent is None:
-        return Want(want.fill, want.fill, want.bound_to if want.fill == want.revision else (), held=True)
-    revision = slot.incumbent.revision
+def _held(slot: Slot, want: Want, *, sent_back: bool) -> Want:
+    """What the slot has, or had last. Only a canary that lost its node still goes back to the stable revision."""
+    latest = slot.incumbent or slot.latest
+    revision = latest.revision if latest and not sent_back else want.fill
     return Want(revision, revision, want.bound_to if revision == want.revision else (), held=True)

@@ -140,15 +140,19 @@ def a_task(
     return (task, TaskStatus(identity, node, state, ready=is_ready, ready_since=ready_since, **words))
 
 
-def a_cluster(*parts: Iterable[Part] | Part, revision: int = 1) -> Cluster:
-    """All parts in one picture, whatever their order."""
-    flat: list[Part] = []
-    for part in parts:
-        flat += [part] if not isinstance(part, (tuple, list)) else part
+def a_cluster(*parts: Any, revision: int = 1) -> Cluster:
+    """All parts in one picture, whatever their order and nesting."""
     cluster = Cluster(revision=revision)
-    for each in sorted(flat, key=lambda part: isinstance(part, (Task, TaskStatus))):
+    for each in sorted(_flat(parts), key=lambda part: isinstance(part, (Task, TaskStatus))):
         cluster = with_part(cluster, each)
     return cluster
+
+
+def _flat(parts: Iterable[Any]) -> list[Part]:
+    flat: list[Part] = []
+    for part in parts:
+        flat += _flat(part) if isinstance(part, (tuple, list)) else [part]
+    return flat
 
 
 def with_part(cluster: Cluster, part: Part) -> Cluster:

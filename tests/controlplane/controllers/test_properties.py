@@ -6,7 +6,7 @@ The law itself (floor, surge, two a slot, uids, places, ports, canary nodes) is 
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, event, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -75,7 +75,6 @@ class AnyDay(RuleBasedStateMachine):
         self.world = worlds.World(a_cluster(*nodes), behaves=lambda task: self.fates.get(task.revision))
         self.fates[1] = TaskState.RUNNING
         self.write()
-        event(f"canary steps: {len(steps)}")
 
     def write(self, **orders) -> None:
         template = a_template(
@@ -217,6 +216,8 @@ class AnyDay(RuleBasedStateMachine):
         for name in NODES:
             self.cordon_drain_or_free(name, Availability.ACTIVE)
             self.world.set_node(name, down=False)
+        for revision, fate in self.fates.items():
+            self.fates[revision] = fate and TaskState.RUNNING
         if not self.is_deleted:
             self.write(paused=False)
         self.world.settle()
@@ -247,8 +248,8 @@ def check_reached(world: worlds.World, *, deleted: bool) -> None:
 
 TestAnyDay = AnyDay.TestCase
 TestAnyDay.settings = settings(
-    max_examples=150,
-    stateful_step_count=30,
+    max_examples=30,
+    stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=False,

@@ -31,9 +31,7 @@ def apply(world: World, revision: int, **service: object) -> None:
 
 def order(world: World, **orders: object) -> None:
     service = world.cluster.services[WEB]
-    world.cluster = world.cluster.with_service(
-        replace(service, orders=replace(service.orders, **orders))
-    )
+    world.cluster = world.cluster.with_service(replace(service, orders=replace(service.orders, **orders)))
 
 
 def rollout(world: World):
@@ -84,7 +82,9 @@ def test_a_rolling_update_ends_with_the_new_revision_everywhere() -> None:
     assert outcomes(world) == [(1, Outcome.SUCCEEDED), (2, Outcome.SUCCEEDED)]
 
 
-@pytest.mark.parametrize(("surge", "unavailable"), [("1", "0"), ("0", "1"), ("2", "1"), ("100%", "0"), ("0", "0")])
+@pytest.mark.parametrize(
+    ("surge", "unavailable"), [("1", "0"), ("0", "1"), ("2", "1"), ("100%", "0"), ("0", "0")]
+)
 def test_any_surge_and_floor_get_there(surge: str, unavailable: str) -> None:
     policy = {"replicas": 5, "max_surge": surge, "max_unavailable": unavailable, "min_ready": 5}
     world = a_world(**policy)
@@ -129,7 +129,9 @@ def test_a_rollback_that_fails_pauses_and_never_loops() -> None:
     world = a_world(max_surge="0", max_unavailable="1")
     world.behaves = lambda _: None
     world.cluster = world.cluster.with_status(
-        replace(world.cluster.statuses[TaskId("default", "web", 1, 1, 1)], state=TaskState.FAILED, ready=False)
+        replace(
+            world.cluster.statuses[TaskId("default", "web", 1, 1, 1)], state=TaskState.FAILED, ready=False
+        )
     )
     apply(world, 2, max_surge="0", max_unavailable="1")
 
@@ -298,8 +300,13 @@ def test_a_canary_whose_label_nobody_has_holds_and_says_so() -> None:
 def test_a_canary_of_a_service_with_a_published_port_exchanges_in_place() -> None:
     policy = {"max_surge": "1", "max_unavailable": "1"}
     world = a_world(template=a_template(published=80), **policy)
-    apply(world, 2, template=a_template(image="web:2", published=80),
-          canary=[CanaryStep(nodes=("n2",), bake=60)], **policy)
+    apply(
+        world,
+        2,
+        template=a_template(image="web:2", published=80),
+        canary=[CanaryStep(nodes=("n2",), bake=60)],
+        **policy,
+    )
 
     until(world, "healthy; baking")
 
@@ -337,4 +344,3 @@ def test_a_global_canary_names_its_nodes() -> None:
     until(world, "healthy; baking")
 
     assert world.revisions_by_node() == {"n1": [1], "n2": [2], "n3": [1]}
-

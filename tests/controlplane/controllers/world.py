@@ -51,7 +51,9 @@ class World:
         """Until nothing happens and nothing is waited for."""
         for _ in range(MOST_ROUNDS):
             changes = self.decide(name)
-            wrote = any(not isinstance(each, change.Waiting | change.WakeAt | change.Tell) for each in changes)
+            wrote = any(
+                not isinstance(each, change.Waiting | change.WakeAt | change.Tell) for each in changes
+            )
             if self.act() or wrote:
                 continue
             wakes = [each.instant for each in changes if isinstance(each, change.WakeAt)]
@@ -120,14 +122,18 @@ class World:
         assert task is not None
         node = self.cluster.nodes[one.node]
         assert node.is_ready
-        assert self.cluster.allocated_on(one.node).fits_in(node.capacity) or not self.cluster.requested_by(task)
+        assert self.cluster.allocated_on(one.node).fits_in(node.capacity) or not self.cluster.requested_by(
+            task
+        )
         for words in one.ports:
             holder = before.claims.get(one.node, {}).get(words.partition("/")[2])
             known = before.task(holder) if holder else None
             assert known is None or before.has_finished(known), f"{words} is held by {holder}"
         rollout = before.rollout(one.id.owner)
         if rollout and rollout.nodes and rollout.stable:
-            assert (task.revision == rollout.target) == (one.node in rollout.nodes), f"{one}: canary {rollout}"
+            assert (task.revision == rollout.target) == (one.node in rollout.nodes), (
+                f"{one}: canary {rollout}"
+            )
 
     def _check_slots(self, before: Cluster, name: ServiceName, each: change.Change) -> None:
         service = self.cluster.service(name)
