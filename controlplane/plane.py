@@ -13,6 +13,7 @@ from controlplane.api import (
     catalog,
     changing,
     datadir,
+    forwarding,
     founding,
     join,
     memory,
@@ -155,7 +156,11 @@ class Plane:
                 forget_node=self.liveness.forget,
             ),
             asking.Asking(source),
-            streaming.Streaming(self.picture, self.sessions.relay),
+            streaming.Streaming(
+                self.picture,
+                self.sessions.relay,
+                forwarding.Forwarding(self.leadership, lambda: self.listeners.credentials),
+            ),
             operating.Operating(
                 tokens=self.tokens,
                 join_address=_public_join_address(grounds.settings),

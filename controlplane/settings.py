@@ -5,11 +5,13 @@ The data directory holds, besides the store of an embedded etcd in `etcd/`:
 | file | what it is |
 |---|---|
 | `lock` | held while a control plane uses the directory |
-| `ca.crt`, `ca.key` | the cluster's certificate authority; the key never leaves this machine (0600). A second control plane of the same cluster needs a copy of both before its first start |
+| `ca.crt`, `ca.key` | the cluster's certificate authority (the key 0600) |
 | `server.crt`, `server.key` | this control plane's own certificate, made anew when it is due |
 | `admin.crt`, `admin.key` | an administrator's certificate for `orchctl`, to be used with `ca.crt` |
 | `join-token` | a token for `orch-agent --join`, valid and renewed while the control plane runs (0600) |
 | `sealing.key` | encrypts secrets before they reach the store (0600) |
+
+Another control plane of the same cluster needs copies of `ca.crt`, `ca.key` and `sealing.key` before it starts.
 """
 
 import argparse

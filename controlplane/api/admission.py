@@ -1,4 +1,4 @@
-"""May these documents be applied, and what would be written? Pure: a picture and documents in, edits or problems out.
+"""May these documents be applied, and what would be written? Pure: a picture in, edits or problems out.
 
 Everything or nothing: every problem of every document is found before anything is said.
 """
@@ -17,7 +17,7 @@ from orch.model.names import DEFAULT_NAMESPACE, check_name
 from orch.model.node import Availability, NodeSpec, Taint
 
 SET_LABEL = "orch/set"
-"""Objects applied together carry the same value of it; `apply --prune` deletes those that are no longer named."""
+"""Objects applied together carry the same value; `apply --prune` deletes those that are no longer named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Configs and secrets: versioned, each version kept while a revision mounts it; secrets sealed on the way in. Pure."""
+"""Configs and secrets: versioned, each version kept while a revision mounts it; secrets sealed. Pure."""
 
 from typing import Protocol
 
@@ -78,8 +78,7 @@ def entries(draft: Draft, *, is_secret: bool, name: ObjectName) -> tuple[int, fr
     found: Config | Secret | None
     if isinstance(edit, codec.Drop):
         return None
-    if isinstance(edit, codec.Save):
-        assert isinstance(edit.value, Config | Secret)
+    if isinstance(edit, codec.Save) and isinstance(edit.value, Config | Secret):
         found = edit.value
     else:
         found = draft.cluster.secrets.get(name) if is_secret else draft.cluster.configs.get(name)

@@ -1,10 +1,9 @@
 """A service as asked, as scaled, or as it was before: what is written for it. Pure.
 
-A new revision is made only when the template changes, counting the versions of the configs and secrets it mounts.
+A new revision is made only when the template changes; versions of mounted configs and secrets count.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pydantic
 
@@ -80,7 +79,7 @@ def change(
 
 
 def remount(draft: Draft) -> None:
-    """Services that mount a config or secret that this change gives a new version, and that it does not name."""
+    """Services, not named here, that mount a config or secret which gets a new version here."""
     written = [edit.value for edit in draft.edits.values() if isinstance(edit, codec.Save)]
     namespaces = {each.name.namespace for each in written if isinstance(each, Config | Secret)}
     for name, service in sorted(draft.cluster.services.items()):
@@ -140,7 +139,7 @@ def _pinned_mount(draft: Draft, mount: FileMount, name: ServiceName, *, is_secre
 
 
 def _sound(draft: Draft, name: ServiceName, spec: ServiceSpec, known: Service | None) -> ServiceSpec | None:
-    """The spec after every check that needs no cluster, with the live number of instances where it has none."""
+    """The spec after every check that needs no cluster, with the live number of instances if it has none."""
     try:
         spec = wire.validated(spec)
     except pydantic.ValidationError as error:
@@ -202,7 +201,7 @@ def _revision(
 
 
 def _new_birth(cluster: snapshot.Cluster, name: ServiceName, before: Service | None) -> int:
-    """A service that begins anew over its own tombstone is born when that was last written; else the store says."""
+    """One that begins anew over its own tombstone is born when that was last written; else the store says."""
     return 0 if before is None else cluster.modified[keys.service(name)]
 
 

@@ -1,4 +1,4 @@
-"""What one node needs to know, out of the picture: its tasks, their files, everybody's endpoints, its peers. Pure."""
+"""What one node needs to know, out of the picture: its tasks, their files, its peers. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
 

@@ -1,6 +1,6 @@
 """The cluster's certificate authority: makes itself once, then signs servers, nodes and users."""
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,7 +15,7 @@ from orch.identity import roles
 
 AUTHORITY_YEARS = 10
 LEAF_DAYS = 90
-CLOCKS_MAY_DIFFER = datetime.timedelta(minutes=10)
+CLOCKS_MAY_DIFFER = dt.timedelta(minutes=10)
 
 
 class BadRequest(ValueError):
@@ -115,11 +115,11 @@ def _wanted(request: bytes, who: roles.Caller) -> x509.CertificateSigningRequest
 
 
 def _dated(builder: x509.CertificateBuilder, now: float, days: int) -> x509.CertificateBuilder:
-    at = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    at = dt.datetime.fromtimestamp(now, dt.UTC)
     return (
         builder.serial_number(x509.random_serial_number())
         .not_valid_before(at - CLOCKS_MAY_DIFFER)
-        .not_valid_after(at + datetime.timedelta(days=days))
+        .not_valid_after(at + dt.timedelta(days=days))
     )
 
 
@@ -149,5 +149,6 @@ def _alternatives(addresses: Sequence[str]) -> list[x509.GeneralName]:
 
 def _private(key: bytes) -> ec.EllipticCurvePrivateKey:
     loaded = serialization.load_pem_private_key(key, None)
-    assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        raise BadRequest("the authority's key is not an elliptic-curve key")
     return loaded

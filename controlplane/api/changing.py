@@ -1,4 +1,4 @@
-"""Apply, Delete, Scale, Rollout and ChangeNode: what users change. Look, admit, write; look again on a conflict.
+"""Apply, Delete, Scale, Rollout, ChangeNode: what users change. Look, admit, write; on a conflict look again.
 
 Any control plane may do this: the writes are guarded by what they were decided on, and need no leader.
 """
@@ -248,7 +248,7 @@ def _raise_problems(draft: Draft) -> None:
 
 
 def _remove_node(draft: Draft, name: str) -> None:
-    """A node that is down is forgotten, with its range, its name and its right to come back without a token."""
+    """A node that is down is forgotten, with its range and its right to come back without a token."""
     cluster = draft.cluster
     node = cluster.nodes[name]
     if node.status.condition is Condition.READY:

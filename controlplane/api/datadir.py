@@ -19,7 +19,7 @@ class BadDirectory(Exception):
 class Credentials:
     """The authority, and our own certificate."""
 
-    authority: authority.Pair
+    ca: authority.Pair
     server: authority.Pair
 
 

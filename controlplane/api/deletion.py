@@ -1,4 +1,4 @@
-"""What deleting one object means: a service becomes a tombstone until its tasks are gone, the rest goes at once. Pure."""
+"""Deleting: a service becomes a tombstone until its tasks are gone, the rest goes at once. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -40,7 +40,7 @@ def caller(context: Any) -> roles.Caller:
     return known
 
 
-class Door(aio.ServerInterceptor):  # type: ignore[misc]  grpc has no types
+class Door(aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """Wraps every handler."""
 
     async def intercept_service(

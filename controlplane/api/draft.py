@@ -1,4 +1,4 @@
-"""A change in the making: what would be written, what it was decided on, what is wrong, and what to tell the user."""
+"""A change in the making: what would be written, on what it rests, what is wrong, what to tell the user."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

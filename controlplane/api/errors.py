@@ -27,6 +27,14 @@ class Unreachable(Exception):
     """A node, or the leader, that is needed to answer cannot be reached."""
 
 
+class Passed(Exception):
+    """What another control plane answered."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        self.code = code
+        super().__init__(details)
+
+
 class Denied(Exception):
     """The caller may not do this."""
 
@@ -43,6 +51,8 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
             return code.INVALID_ARGUMENT, _problems(error)
         case NotPossible():
             return code.FAILED_PRECONDITION, str(error)
+        case Passed():
+            return error.code, str(error)
         case Denied():
             return code.PERMISSION_DENIED, str(error)
         case Unreachable() | TimeoutError():
@@ -57,7 +67,7 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
         case port.OutcomeUnknown():
             return (
                 code.UNKNOWN,
-                f"the store's answer was lost; the change may have been made: look before you repeat it ({error})",
+                f"the store's answer was lost; look whether it was made before you repeat it ({error})",
             )
         case port.Unavailable() | port.LeaseLost():
             return code.UNAVAILABLE, f"the control plane cannot reach its store: {error}"

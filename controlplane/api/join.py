@@ -93,7 +93,7 @@ class Joiner:
         known: list[str] = json.loads(entry.value)["keys"] if entry else []
         if known and key_digest not in known and (previous is None or previous.key_digest not in known):
             raise errors.Denied(
-                f"a node named {node} has joined before, with another key: use its old key, choose another name, "
+                f"a node named {node} has joined before, with another key: use that, choose another name, "
                 f"or remove it first with `orchctl node rm {node}`"
             )
         kept = list(dict.fromkeys([key_digest, *known]))[:KEYS_REMEMBERED]

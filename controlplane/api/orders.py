@@ -1,6 +1,6 @@
 """What users say of a rollout: undo, pause, resume, restart, promote, abort. Pure."""
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass, replace
 
 from controlplane.api import admit_service, errors
@@ -66,7 +66,7 @@ def _undo(draft: Draft, service: Service, rollout: Rollout | None, wanted: int) 
 
 
 def _restart(draft: Draft, service: Service) -> None:
-    at = datetime.datetime.fromtimestamp(draft.now, datetime.UTC).isoformat()
+    at = dt.datetime.fromtimestamp(draft.now, dt.UTC).isoformat()
     template = service.spec.template
     annotations = template.annotations | {RESTARTED_AT: at}
     template = template.model_copy(update={"annotations": annotations})
@@ -77,9 +77,8 @@ def _restart(draft: Draft, service: Service) -> None:
 
 def _promote(draft: Draft, service: Service, rollout: Rollout | None, *, full: bool) -> None:
     _check_moving(service, rollout)
-    assert rollout is not None
-    if rollout.phase not in {Phase.CANARY, Phase.PAUSED}:
-        raise errors.NotPossible(f"{service.name} is {rollout.phase}: there is no canary step to promote")
+    if rollout is None or rollout.phase not in {Phase.CANARY, Phase.PAUSED}:
+        raise errors.NotPossible(f"{service.name} is not in a canary: there is no step to promote")
     orders = replace(
         service.orders, promoted_revision=service.revision, promoted_steps=-1 if full else rollout.step + 1
     )

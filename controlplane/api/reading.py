@@ -11,7 +11,7 @@ from orch.v1 import control_pb2 as pb
 
 OBJECTS_PER_MESSAGE = 200
 REST_FACTOR = 3.0
-"""After showing what changed, a watch rests for so many times as long as that took: others want to be served too."""
+"""After showing what changed, a watch rests for so many times as long as that took: others wait too."""
 LONGEST_REST_SECONDS = 0.5
 
 
@@ -35,7 +35,7 @@ class Reading:
         return pb.GetReply(objects=objects, revision=self._picture.cluster.revision, age=self.store_age())
 
     async def watch(self, request: Any, _context: Any) -> AsyncIterator[pb.WatchReply]:
-        """First what there is, then what changes; of an object that changes often, some states are left out."""
+        """First what there is, then what changes; of one that changes often, some states are left out."""
         kinds = self._kinds(request)
         watcher = _Watcher(self.source, request, kinds)
         stop = self._picture.listen(watcher.on_touched)

@@ -82,7 +82,6 @@ class Registry:
 
 def welcome(cluster: snapshot.Cluster, said: Greeting, now: float) -> list[codec.Edit]:
     """What has to be written for the greeting to be true; nothing when it already is. Raises NotPossible."""
-    assert cluster.identity is not None
     known = cluster.node(said.node)
     has_subnet = known is not None and bool(known.status.subnets)
     edits: list[codec.Edit] = []
@@ -92,7 +91,7 @@ def welcome(cluster: snapshot.Cluster, said: Greeting, now: float) -> list[codec
         index, subnets = known.status.index, known.status.subnets
     else:
         index = free_index(cluster, said.node)
-        subnets = (subnet(cluster.identity, index),)
+        subnets = (subnet(_identity(cluster), index),)
         edits.append(codec.Mark(keys.claim_subnet(index), said.node.encode()))
     was_ready = known is not None and known.is_ready
     status = NodeStatus(
@@ -112,8 +111,7 @@ def welcome(cluster: snapshot.Cluster, said: Greeting, now: float) -> list[codec
 
 def free_index(cluster: snapshot.Cluster, node: str) -> int:
     """The place the node has claimed before, or the lowest that is free. Raises NotPossible."""
-    identity = cluster.identity
-    assert identity is not None
+    identity = _identity(cluster)
     for index, holder in cluster.subnets.items():
         if holder == node:
             return index
@@ -122,7 +120,7 @@ def free_index(cluster: snapshot.Cluster, node: str) -> int:
         if index not in cluster.subnets:
             return index
     raise errors.NotPossible(
-        f"the range {identity.task_range} has room for {places} nodes and all are taken: remove a node that is gone"
+        f"the range {identity.task_range} has room for {places} nodes, all taken: remove a node that is gone"
     )
 
 
@@ -131,3 +129,9 @@ def subnet(identity: ClusterIdentity, index: int) -> str:
     whole = ipaddress.ip_network(identity.task_range)
     size = 2 ** (whole.max_prefixlen - identity.node_prefix)
     return f"{whole.network_address + index * size}/{identity.node_prefix}"
+
+
+def _identity(cluster: snapshot.Cluster) -> ClusterIdentity:
+    if cluster.identity is None:
+        raise errors.Unreachable("the control plane has not read its store yet")
+    return cluster.identity

@@ -7,8 +7,8 @@ import grpc
 from grpc import aio
 
 from controlplane.api import authority, datadir, door
-from controlplane.api.changing import Changing
 from controlplane.api.asking import Asking
+from controlplane.api.changing import Changing
 from controlplane.api.join import Joiner
 from controlplane.api.operating import Operating
 from controlplane.api.reading import Reading
@@ -64,7 +64,7 @@ class Listeners:
     def __init__(
         self, control: Control, sessions: Sessions, joiner: Joiner, credentials: datadir.Credentials
     ) -> None:
-        self._credentials = credentials
+        self.credentials = credentials
         self._main = aio.server(interceptors=(door.Door(),), options=_OPTIONS)
         control_pb2_grpc.add_ControlServicer_to_server(control, self._main)  # type: ignore[no-untyped-call,arg-type,unused-ignore]
         self._main.add_generic_rpc_handlers((_sessions_handler(sessions),))
@@ -81,7 +81,7 @@ class Listeners:
 
     def renew(self, credentials: datadir.Credentials) -> None:
         """From the next handshake on."""
-        self._credentials = credentials
+        self.credentials = credentials
 
     async def stop(self) -> None:
         """No new calls; those under way get a moment to end."""
@@ -90,22 +90,32 @@ class Listeners:
 
     def _certified(self) -> grpc.ServerCredentials:
         """A certificate of ours is demanded."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._configuration(with_clients=True),
-            lambda: self._configuration(with_clients=True),
-            require_client_authentication=True,
-        )
+        return self._dynamic(with_clients=True)
 
     def _open(self) -> grpc.ServerCredentials:
         """Whoever comes has no certificate yet; the chain shows ours, authority included."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._configuration(with_clients=False),
-            lambda: self._configuration(with_clients=False),
-            require_client_authentication=False,
-        )
+        return self._dynamic(with_clients=False)
+
+    def _dynamic(self, *, with_clients: bool) -> grpc.ServerCredentials:
+        """Asked at every handshake; None is "as before".
+
+        Giving a fresh one each time makes the library swap credentials under handshakes that run at the same
+        moment, and that has crashed it.
+        """
+        given = self.credentials
+
+        def changed() -> Any:
+            nonlocal given
+            if given is self.credentials:
+                return None
+            given = self.credentials
+            return self._configuration(with_clients=with_clients)
+
+        first = self._configuration(with_clients=with_clients)
+        return grpc.dynamic_ssl_server_credentials(first, changed, require_client_authentication=with_clients)
 
     def _configuration(self, *, with_clients: bool) -> Any:
-        server, ca = self._credentials.server, self._credentials.authority
+        server, ca = self.credentials.server, self.credentials.ca
         chain = authority.Pair(server.certificate + ca.certificate, server.key)
         clients = ca.certificate if with_clients else None
         return grpc.ssl_server_certificate_configuration([(chain.key, chain.certificate)], clients)

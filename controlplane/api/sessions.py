@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import door, errors, registry, relay, statuses, telling
+from controlplane.api import conversation, door, errors, registry, relay, statuses, telling
 from controlplane.cluster import change
 from controlplane.loop import clock, liveness, picture, recorder
 from controlplane.store import leadership
@@ -23,72 +23,8 @@ from orch.v1 import sessions_pb2 as pb
 
 HELLO_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
-MOST_ASKS_WAITING = 256
-SECTION_ORDER = ("peers", "files", "tasks", "endpoints")
-"""A task needs its node's range and its files."""
 
 log = logging.getLogger(__name__)
-
-
-class Session:
-    """What waits to be sent to one node; of each section only the newest."""
-
-    def __init__(self, node: str, incarnation: int) -> None:
-        self.node = node
-        self.incarnation = incarnation
-        self.problems: tuple[str, ...] = ()
-        self.acknowledged: dict[str, int] = {}
-        self._sections: dict[str, bytes] = {}
-        self._asks: list[bytes] = []
-        self._stored = 0
-        self._told = 0
-        self._has_news = asyncio.Event()
-        self._closed = False
-
-    def push(self, section: str, message: bytes) -> None:
-        """The newest state of a section; an older one that was not sent yet never is."""
-        self._sections[section] = message
-        self._has_news.set()
-
-    def ask(self, message: bytes) -> bool:
-        """A StreamAsk; False when too many wait."""
-        if len(self._asks) >= MOST_ASKS_WAITING:
-            return False
-        self._asks.append(message)
-        self._has_news.set()
-        return True
-
-    def stored(self, sequence: int) -> None:
-        """Statuses up to here are in the store."""
-        self._stored = max(self._stored, sequence)
-        self._has_news.set()
-
-    def close(self) -> None:
-        """The stream ends."""
-        self._closed = True
-        self._has_news.set()
-
-    async def messages(self, heartbeat_seconds: float) -> AsyncIterator[bytes]:
-        """Serialised SessionDown messages until closed, with a heartbeat when there is nothing to say."""
-        beats = 0
-        while not self._closed:
-            try:
-                await asyncio.wait_for(self._has_news.wait(), heartbeat_seconds)
-            except TimeoutError:
-                beats += 1
-                yield pb.SessionDown(heartbeat=pb.Heartbeat(sequence=beats)).SerializeToString()
-            self._has_news.clear()
-            for message in self._take():
-                yield message
-
-    def _take(self) -> list[bytes]:
-        ordered = sorted(self._sections, key=SECTION_ORDER.index)
-        taken = [*(self._sections[section] for section in ordered), *self._asks]
-        self._asks, self._sections = [], {}
-        if self._stored > self._told:
-            self._told = self._stored
-            taken.append(pb.SessionDown(statuses_stored=self._told).SerializeToString())
-        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +45,7 @@ class Sessions:
         leader: leadership.Leadership,
         nodes: registry.Registry,
         writer: statuses.StatusWriter,
-        teller: "telling.Teller",
+        teller: telling.Teller,
         heard: liveness.Liveness,
         told: recorder.Recorder,
         time: clock.Clock,
@@ -124,7 +60,7 @@ class Sessions:
         self._recorder = told
         self._clock = time
         self._timing = timing
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, conversation.Conversation] = {}
         self.relay = relay.Relay(self.send)
         leader.listen(self._on_leadership)
 
@@ -187,8 +123,8 @@ class Sessions:
             await self._picture.wait_change()
         return None
 
-    async def _open(self, hello: Any) -> Session:
-        session = Session(hello.node, hello.incarnation)
+    async def _open(self, hello: Any) -> conversation.Conversation:
+        session = conversation.Conversation(hello.node, hello.incarnation)
         session.problems = tuple(hello.problems)
         before = self._sessions.get(hello.node)
         self._sessions[hello.node] = session
@@ -232,12 +168,12 @@ class Sessions:
             finished_at=self._clock.now(),
         )
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: conversation.Conversation) -> None:
         if self._sessions.get(session.node) is session:
             del self._sessions[session.node]
         self._teller.end(session)
 
-    async def _read(self, session: Session, messages: Any) -> None:
+    async def _read(self, session: conversation.Conversation, messages: Any) -> None:
         """What the node says, until it says no more."""
         try:
             async for message in messages:
@@ -254,16 +190,18 @@ class Sessions:
         except Exception as error:
             log.info("session of %s ended: %s", session.node, error)
 
-    def _submit(self, session: Session, said: tuple[TaskStatus, ...], sequence: int) -> None:
+    def _submit(
+        self, session: conversation.Conversation, said: tuple[TaskStatus, ...], sequence: int
+    ) -> None:
         stored: Callable[[], None] = lambda: session.stored(sequence)  # noqa: E731  one line says it
         self._writer.submit(statuses.Report(session.node, said, stored))
 
-    async def _on_problems(self, session: Session, problems: tuple[str, ...]) -> None:
+    async def _on_problems(self, session: conversation.Conversation, problems: tuple[str, ...]) -> None:
         if problems != session.problems:
             session.problems = problems
             await self._registry.note_problems(session.node, problems)
 
-    def _on_acknowledgement(self, session: Session, said: Any) -> None:
+    def _on_acknowledgement(self, session: conversation.Conversation, said: Any) -> None:
         if not said.refusal:
             session.acknowledged[said.section] = said.version
             return

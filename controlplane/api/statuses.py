@@ -1,4 +1,4 @@
-"""What nodes report of their tasks, into the store: in batches, only what is truer, acknowledged once it is there."""
+"""What nodes report of their tasks, into the store: in batches, only what is truer, then acknowledged."""
 
 import asyncio
 import logging
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from controlplane.loop import picture
-from controlplane.store import codec, keys, leadership, port
+from controlplane.store import codec, leadership, port
+from orch.model.names import TaskId
 from orch.model.task import TaskStatus, truer
 
 WRITES_PER_COMMIT = 60
@@ -69,24 +70,22 @@ class StatusWriter:
     def _collect(self) -> tuple[list[Report], list[codec.Save]]:
         """Whole reports, about one transaction of them."""
         reports: list[Report] = []
-        found: dict[str, codec.Save] = {}
+        found: dict[TaskId, TaskStatus] = {}
         while self._waiting and len(found) < WRITES_PER_COMMIT:
             report = self._waiting.popleft()
             reports.append(report)
             for status in self._news(report, found):
-                found[keys.task_observed(status.id)] = codec.Save(status)
-        return reports, list(found.values())
+                found[status.id] = status
+        return reports, [codec.Save(status) for status in found.values()]
 
-    def _news(self, report: Report, found: dict[str, codec.Save]) -> Iterable[TaskStatus]:
+    def _news(self, report: Report, found: dict[TaskId, TaskStatus]) -> Iterable[TaskStatus]:
         """What the report says of tasks that are the node's own, and is truer than what is known."""
         cluster = self._picture.cluster
         for status in report.statuses:
             task = cluster.task(status.id)
             if task is None or task.node != report.node or status.node != report.node:
                 continue
-            pending = found.get(keys.task_observed(status.id))
-            known = pending.value if pending else cluster.status(status.id)
-            assert known is None or isinstance(known, TaskStatus)
+            known = found.get(status.id) or cluster.status(status.id)
             if truer(known, status) is status:
                 yield status
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import catalog, errors, relay
+from controlplane.api import catalog, errors, forwarding, relay
 from controlplane.cluster import snapshot
 from controlplane.loop import picture
 from orch import wire
@@ -21,13 +21,19 @@ MOST_SOURCES = 100
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """Handlers of Logs and Exec; only the leader holds sessions, so only it can answer."""
+    """Handlers of Logs and Exec; only the leader holds sessions; a follower hands on."""
 
     picture: picture.Picture
     relay: relay.Relay
+    forwarding: forwarding.Forwarding
 
     async def logs(self, request: Any, _context: Any) -> AsyncIterator[pb.LogLine]:
         """Lines of one task, or of all tasks of a service, as they come. Raises NotFound."""
+        if self.forwarding.is_needed:
+            async with self.forwarding.leader() as stub:
+                async for line in stub.Logs(request):
+                    yield line
+            return
         tasks = self._tasks(request)
         lines: asyncio.Queue[pb.LogLine | None] = asyncio.Queue(LINES_BUFFERED)
         sources = [asyncio.create_task(self._one_log(task, request, lines)) for task in tasks]
@@ -69,6 +75,11 @@ class Streaming:
 
     async def exec(self, requests: Any, _context: Any) -> AsyncIterator[pb.ExecOutput]:
         """A command in a container. Raises Invalid, NotFound, NotPossible, Unreachable."""
+        if self.forwarding.is_needed:
+            async with self.forwarding.leader() as stub:
+                async for output in stub.Exec(requests):
+                    yield output
+            return
         messages = aiter(requests)
         first = await anext(messages, None)
         if first is None or first.WhichOneof("kind") != "start":

@@ -1,28 +1,25 @@
 """Tells each node what changed for it, as soon as it did: which sections are due, and their bytes.
 
-A section is whole every time, and is sent only when its content differs from what was sent last. Parts that many
-sections share (a template, the endpoints of a service) are encoded once.
+A section is whole every time, and is sent only when its content differs from what was sent last. Parts that
+many sections share (a template, the endpoints of a service) are encoded once.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from controlplane.api import assignments
+from controlplane.api import assignments, conversation
 from controlplane.loop import picture
 from controlplane.store import leadership
 from orch import wire
-from orch.model.assignment import AssignedTemplate, ServiceEndpoints
+from orch.model.assignment import AssignedTask, AssignedTemplate, ServiceEndpoints
 from orch.model.cluster import Stamp
 from orch.model.config import Secret
 from orch.model.names import ServiceName
 from orch.v1 import sessions_pb2, values_pb2
 
-if TYPE_CHECKING:
-    from controlplane.api.sessions import Session
-
-ENDPOINTS_GAP_FACTOR = 4.0
+ENDPOINTS_REST_FACTOR = 8.0
 """Endpoints go to everybody: after a round of them, others have the processor for so many times as long."""
 
 Endpoints = Callable[[Any, ServiceName], ServiceEndpoints]
@@ -33,6 +30,8 @@ class _Told:
     """What was sent to one session last, by section."""
 
     content: dict[str, object] = field(default_factory=dict)
+    tasks: dict[AssignedTask, values_pb2.AssignedTask] = field(default_factory=dict)
+    """As they were encoded last."""
 
 
 class Teller:
@@ -49,7 +48,7 @@ class Teller:
         self._leader = leader
         self._opened = opened
         self._endpoints_of = endpoints
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, conversation.Conversation] = {}
         self._told: dict[str, _Told] = {}
         self._version = 0
         self._due: set[str] = set()
@@ -57,6 +56,9 @@ class Teller:
         self._endpoints_due: set[str] = set()
         self._stale_services: set[ServiceName] = set()
         self._endpoints: dict[ServiceName, ServiceEndpoints] = {}
+        self._endpoint_messages: dict[ServiceName, values_pb2.ServiceEndpoints] = {}
+        self._endpoints_rest_until = 0.0
+        self._endpoints_waiting = False
         self._endpoints_version = 0
         self._scheduled = False
         self._knows_services = False
@@ -65,7 +67,7 @@ class Teller:
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, session: "Session") -> None:
+    def begin(self, session: conversation.Conversation) -> None:
         """A node is there: it is told everything."""
         name = session.node
         self._sessions[name] = session
@@ -75,7 +77,7 @@ class Teller:
         self._endpoints_due.add(name)
         self._schedule()
 
-    def end(self, session: "Session") -> None:
+    def end(self, session: conversation.Conversation) -> None:
         """A node is there no more, unless it has begun anew meanwhile."""
         if self._sessions.get(session.node) is session:
             del self._sessions[session.node], self._told[session.node]
@@ -83,7 +85,7 @@ class Teller:
     def stamp(self, epoch: int) -> Stamp:
         """Which cluster, life, leader and revision speak."""
         cluster = self._picture.cluster
-        assert cluster.identity is not None
+        assert cluster.identity is not None  # noqa: S101  the picture is whole
         return Stamp(cluster.identity.id, cluster.identity.incarnation, epoch, cluster.revision)
 
     # ── what is due ──────────────────────────────────────────────────────────────────────────────────────
@@ -117,8 +119,26 @@ class Teller:
         peers, self._peers_due = self._peers_due, set()
         for name in peers & self._sessions.keys():
             self._tell_peers(name, stamp)
+        if self._stale_services or self._endpoints_due:
+            self._flush_endpoints(stamp)
+
+    def _flush_endpoints(self, stamp: values_pb2.Stamp) -> None:
+        """At once after a quiet time; in a storm of changes, several of them together."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if began < self._endpoints_rest_until:
+            if not self._endpoints_waiting:
+                self._endpoints_waiting = True
+                loop.call_at(self._endpoints_rest_until, self._end_rest)
+            return
         self._refresh_endpoints()
         self._tell_endpoints(stamp)
+        took = loop.time() - began
+        self._endpoints_rest_until = began + took * (1 + ENDPOINTS_REST_FACTOR)
+
+    def _end_rest(self) -> None:
+        self._endpoints_waiting = False
+        self._schedule()
 
     # ── the four sections ────────────────────────────────────────────────────────────────────────────────
 
@@ -134,14 +154,17 @@ class Teller:
         tasks = assignments.tasks_for(cluster, name)
         if self._is_new(name, "tasks", tasks):
             templates = [self._template(each) for each in assignments.templates_for(cluster, name)]
+            told = self._told[name]
+            known = told.tasks
+            told.tasks = {each: known.get(each) or wire.to_wire(each) for each in tasks}
             section = values_pb2.TaskSection(
-                stamp=stamp, version=self._next(), tasks=map(wire.to_wire, tasks), templates=templates
+                stamp=stamp, version=self._next(), tasks=told.tasks.values(), templates=templates
             )
             self._push(name, "tasks", sessions_pb2.SessionDown(tasks=section))
 
     def _tell_peers(self, name: str, stamp: values_pb2.Stamp) -> None:
         cluster = self._picture.cluster
-        assert cluster.identity is not None
+        assert cluster.identity is not None  # noqa: S101  the picture is whole
         peers = assignments.peers_for(cluster, name)
         subnets = assignments.subnets_of(cluster, name)
         if self._is_new(name, "peers", (peers, subnets)):
@@ -165,9 +188,13 @@ class Teller:
             now = self._endpoints_of(cluster, name)
             if not now.endpoints and name not in cluster.services:
                 changed = self._endpoints.pop(name, None) is not None
-            else:
-                changed = self._endpoints.get(name) != now
+                self._endpoint_messages.pop(name, None)
+            elif self._endpoints.get(name) != now:
+                changed = True
                 self._endpoints[name] = now
+                self._endpoint_messages[name] = wire.to_wire(now)
+            else:
+                changed = False
             if changed:
                 self._endpoints_version += 1
                 self._endpoints_due.update(self._sessions)
@@ -180,7 +207,7 @@ class Teller:
         section = values_pb2.EndpointSection(
             stamp=stamp,
             version=self._next(),
-            services=[wire.to_wire(each) for _, each in sorted(self._endpoints.items())],
+            services=[self._endpoint_messages[name] for name in sorted(self._endpoint_messages)],
         )
         message = sessions_pb2.SessionDown(endpoints=section).SerializeToString()
         for name in due:
@@ -196,7 +223,7 @@ class Teller:
         return True
 
     def _next(self) -> int:
-        """Greater than any version before, also than those of earlier leaders: they began at older revisions."""
+        """Greater than any before, also than those of earlier leaders: they began at older revisions."""
         self._version = max(self._version + 1, self._picture.cluster.revision)
         return self._version
 

@@ -40,5 +40,6 @@ class Tokens:
         is_ours = shown.cluster == self.cluster and shown.trusts(self.ca)
         if not is_ours or kept is None or not shown.proves(kept["secret"]) or now > kept["expires_at"]:
             raise Unknown(
-                "the join token is unknown, expired or another cluster's: make a new one with `orchctl node join-token`"
+                "the join token is unknown, expired or another cluster's: "
+                "make a new one with `orchctl node join-token`"
             )

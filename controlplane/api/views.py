@@ -137,7 +137,7 @@ def task_view(cluster: snapshot.Cluster, task: Task, reasons: Reasons) -> pb.Tas
     return pb.TaskView(
         task=wire.to_wire(task),
         status=wire.to_wire(status) if status else None,
-        state=int(state_of(cluster, task)),  # type: ignore[arg-type]  the numbers are the same
+        state=int(state_of(cluster, task)),  # type: ignore[arg-type]  # the numbers are the same
         ready=cluster.is_ready(task),
         reason=reason,
         message=message,

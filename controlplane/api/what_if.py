@@ -7,7 +7,7 @@ from controlplane.api.draft import Draft
 from controlplane.cluster import change, snapshot
 from controlplane.loop import folding, picture, pipeline
 from controlplane.store import codec
-from orch.model.names import ServiceName
+from orch.model.names import ObjectName, ServiceName
 
 
 def decisions(draft: Draft, deciders: pipeline.Pipeline) -> dict[ServiceName, list[str]]:
@@ -48,7 +48,7 @@ def _sentences(one: change.Change) -> Iterator[str]:
         case change.RetireTask(id=task, cause=cause):
             yield f"{task.full_name} stops: {cause}"
         case change.Waiting(subject=subject, reason=reason):
-            name = subject if isinstance(subject, ServiceName) else subject.name
+            name = subject if isinstance(subject, ObjectName) else subject.name
             yield f"{name} waits: {reason}"
         case _:
             return

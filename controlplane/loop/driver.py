@@ -1,12 +1,13 @@
 """Wake, look, decide, commit: the only actor of the control plane.
 
-Level-triggered: a name in the queue says "look", nothing more. A conflict means "look again". Decisions are made on
-the picture with our own commits in it, in slices short enough that heartbeats and the lease are never starved.
+Level-triggered: a name in the queue says "look", nothing more. A conflict means "look again". Decisions are
+made on the picture with our own commits in it, in slices so short that heartbeats and lease are never starved.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from controlplane.cluster import change, snapshot
@@ -123,10 +124,8 @@ class Driver:
         due = [self._queue.next_due(), self._next_node_pass] if self._leader.epoch is not None else []
         until = min((each for each in due if each is not None), default=now + NODE_PASS_SECONDS)
         if until > now:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(until - now, NODE_PASS_SECONDS))
-            except TimeoutError:
-                pass
         self._wake.clear()
         self._liveness.look(self._clock.steady())
 

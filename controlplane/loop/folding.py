@@ -94,9 +94,9 @@ class Step:
             self.cluster = picture.without_rollout(name)
             touched.services.add(name)
         elif key.startswith(keys.NODES):
-            name = key[len(keys.NODES) :].split("/")[0]
-            self.cluster = picture.without_node(name)
-            self._node(name, touched)
+            gone = key[len(keys.NODES) :].split("/", maxsplit=1)[0]
+            self.cluster = picture.without_node(gone)
+            self._node(gone, touched)
         elif key.startswith(_PORTS):
             self.cluster = picture.without_claim(key[len(_PORTS) :])
             touched.frees = True

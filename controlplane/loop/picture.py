@@ -1,7 +1,7 @@
 """The one picture of this process: what the mirror tells, and our own commits before it tells them.
 
-Each key takes the write with the greatest revision, whoever brings it first, so the picture never goes back to a
-time before our own commits, however far the mirror lags.
+Each key takes the write with the greatest revision, whoever brings it first, so the picture never goes back
+to a time before our own commits, however far the mirror lags.
 """
 
 import asyncio
@@ -10,12 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from controlplane.cluster import snapshot
+from controlplane.loop import folding
 from controlplane.store import codec, keys, port
 from orch.model.config import Config, Secret
 from orch.model.event import Event
 from orch.model.names import ObjectName, ServiceName, TaskId
-
-from controlplane.loop import folding
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ class Picture:
         return lambda: self._listeners.remove(listener)
 
     def is_whole_at(self, revision: int) -> bool:
-        """Whether everything in the store up to this revision is in the picture; before, nobody may act on it."""
+        """Whether all up to this revision is in the picture; else nobody may act on it."""
         return self._settled >= max(revision, 1)
 
     def version_of(self, wanted: tuple[bool, ObjectName, int]) -> Config | Secret | None:
@@ -77,7 +76,7 @@ class Picture:
     async def wait_change(self) -> None:
         """Until anything is different, and at most CHANGE_WITHIN_SECONDS."""
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stop = self.listen(lambda _: changed.done() or changed.set_result(None))
+        stop = self.listen(lambda _: None if changed.done() else changed.set_result(None))
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed, CHANGE_WITHIN_SECONDS)

@@ -1,9 +1,9 @@
-"""Tasks per second from apply to told: a real control plane on its real etcd (fsync on), and simulated agents.
+"""Tasks per second from apply to told: a real control plane on its real etcd (fsync on), simulated agents.
 
     python deploy/bench/simulated_agents.py --nodes 20 --services 30 --tasks 50
 
-Prints a table; with --json FILE also writes the rows as `make bench` collects them. The agents live in this process,
-so what they need of the processor is part of the figures.
+Prints a table; with --json FILE also writes the rows as `make bench` collects them. The agents live in this
+process, so what they need of the processor is part of the figures.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from grpc import aio, ssl_channel_credentials
+
 from orch import wire
 from orch.identity import request as requests
 from orch.identity import roles
@@ -45,7 +46,9 @@ class Told:
 
     def hear(self, section: Any) -> None:
         """A section came."""
-        self.tasks.update((task.id.service, task.id.birth, task.id.slot, task.id.attempt) for task in section.tasks)
+        self.tasks.update(
+            (task.id.service, task.id.birth, task.id.slot, task.id.attempt) for task in section.tasks
+        )
         if len(self.tasks) >= self.wanted:
             self.at = self.at or time.monotonic()
             self.done.set()
@@ -62,7 +65,7 @@ async def main() -> int:
             stdout=asyncio.subprocess.PIPE, stderr=None if given.verbose else asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            assert process.stdout is not None
+            assert process.stdout is not None  # noqa: S101  it is a pipe
             ready = await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_SECONDS)
             words = ready.decode().split()
             rows = await _measure(given, data, words[2].rstrip(";"), words[-1], process.pid)
@@ -76,7 +79,9 @@ async def main() -> int:
     return 0
 
 
-async def _measure(given: argparse.Namespace, data: Path, address: str, join: str, pid: int) -> list[dict[str, Any]]:
+async def _measure(
+    given: argparse.Namespace, data: Path, address: str, join: str, pid: int
+) -> list[dict[str, Any]]:
     admin = _credentials(data / "ca.crt", data / "admin.key", data / "admin.crt")
     async with aio.secure_channel(address, admin, options=OPTIONS) as channel:
         stub: Any = control_pb2_grpc.ControlStub(channel)  # type: ignore[no-untyped-call,unused-ignore]
@@ -97,13 +102,25 @@ async def _measure(given: argparse.Namespace, data: Path, address: str, join: st
         await asyncio.wait_for(told.done.wait(), TOLD_WITHIN_SECONDS)
         rate = total / (told.at - began)
         rows = [
-            _row(f"simulated: {total} tasks on {given.nodes} nodes, apply → told", rate, "tasks/s", GOAL_TASKS_PER_SECOND),
+            _row(
+                f"simulated: {total} tasks on {given.nodes} nodes, apply → told",
+                rate,
+                "tasks/s",
+                GOAL_TASKS_PER_SECOND,
+            ),
             _row("simulated: all applies accepted", accepted - began, "s", None),
-            _row("simulated: control plane's processor per task", (_cpu_seconds(pid) - before) / total * 1000, "ms", None),
+            _row(
+                "simulated: control plane's processor per task",
+                (_cpu_seconds(pid) - before) / total * 1000,
+                "ms",
+                None,
+            ),
         ]
         if given.replies:
             await _until_serving(stub, given.services)
-            rows.append(_row("simulated: apply → all ready", total / (time.monotonic() - began), "tasks/s", None))
+            rows.append(
+                _row("simulated: apply → all ready", total / (time.monotonic() - began), "tasks/s", None)
+            )
         rows.append(_row("simulated: control plane and etcd, PSS", _pss_bytes(pid) / 2**20, "MiB", 120))
         for agent in agents:
             agent.cancel()
@@ -154,9 +171,15 @@ async def _reply(call: Any, name: str, section: Any, known: set[bytes]) -> None:
             known.add(key)
             fresh.append(
                 values_pb2.TaskStatus(
-                    id=task.id, node=name, state=values_pb2.RUNNING, incarnation=1, sequence=1, ready=True,
-                    ready_since=1.0, addresses=["10.208.0.2"],
-                )  # fmt: skip
+                    id=task.id,
+                    node=name,
+                    state=values_pb2.RUNNING,
+                    incarnation=1,
+                    sequence=1,
+                    ready=True,
+                    ready_since=1.0,
+                    addresses=["10.208.0.2"],
+                )
             )
     if fresh:
         batch = sessions_pb2.StatusBatch(sequence=len(known), statuses=fresh)
@@ -200,7 +223,15 @@ def _credentials(ca: Path, key: Path, certificate: Path) -> Any:
 
 def _row(name: str, value: float, unit: str, goal: float | None) -> dict[str, Any]:
     rounded = round(value, 3 if value < 10 else 0)
-    return {"name": name, "value": rounded, "unit": unit, "goal": goal, "min": rounded, "max": rounded, "n": 1}
+    return {
+        "name": name,
+        "value": rounded,
+        "unit": unit,
+        "goal": goal,
+        "min": rounded,
+        "max": rounded,
+        "n": 1,
+    }
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -220,7 +251,9 @@ def _pss_bytes(pid: int) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nodes", type=int, default=20)
     parser.add_argument("--services", type=int, default=30)
     parser.add_argument("--tasks", type=int, default=50, help="of each service")

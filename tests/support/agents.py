@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grpc import aio, ssl_channel_credentials
+
 from orch import wire
 from orch.identity import request as requests
 from orch.identity import roles, token
 from orch.model.names import TaskId
 from orch.model.task import TaskState, TaskStatus
-from orch.v1 import control_pb2_grpc, sessions_pb2 as pb, sessions_pb2_grpc
+from orch.v1 import control_pb2_grpc, sessions_pb2_grpc
+from orch.v1 import sessions_pb2 as pb
 
 OPTIONS = (("grpc.ssl_target_name_override", roles.SERVER_NAME),)
 WAIT_SECONDS = 20.0
@@ -36,7 +38,9 @@ class Credential:
         return aio.secure_channel(address, credentials, options=OPTIONS)
 
 
-async def join(address: str, ca: bytes, invitation: token.JoinToken | str, node: str, key: bytes | None = None) -> Credential:
+async def join(
+    address: str, ca: bytes, invitation: token.JoinToken | str, node: str, key: bytes | None = None
+) -> Credential:
     """As `orch-agent --join` does."""
     key = key or requests.new_key()
     async with aio.secure_channel(address, ssl_channel_credentials(ca), options=OPTIONS) as channel:
@@ -115,7 +119,9 @@ class Agent:
 
     def say(self, *statuses: TaskStatus) -> None:
         """Report."""
-        batch = pb.StatusBatch(sequence=next(self._batches), statuses=[wire.to_wire(each) for each in statuses])
+        batch = pb.StatusBatch(
+            sequence=next(self._batches), statuses=[wire.to_wire(each) for each in statuses]
+        )
         self._up.put_nowait(pb.SessionUp(statuses=batch))
 
     def status(self, task: TaskId, state: TaskState, *, ready: bool = False, **more: Any) -> TaskStatus:
@@ -145,7 +151,12 @@ class Agent:
 
     async def _say_up(self) -> AsyncIterator[Any]:
         facts = pb.Hello().facts
-        facts.cpu, facts.memory, facts.address, facts.architecture = self.cpu, self.memory, "192.0.2.1", "amd64"
+        facts.cpu, facts.memory, facts.address, facts.architecture = (
+            self.cpu,
+            self.memory,
+            "192.0.2.1",
+            "amd64",
+        )
         yield pb.SessionUp(
             hello=pb.Hello(
                 node=self.name, incarnation=self.incarnation, facts=facts, labels=self.labels,
@@ -184,7 +195,9 @@ class Agent:
     def _act(self, section: Any) -> None:
         if self.on_tasks is not None:
             self.on_tasks(section)
-        templates = {(each.service.name, each.birth, each.revision): each.template for each in section.templates}
+        templates = {
+            (each.service.name, each.birth, each.revision): each.template for each in section.templates
+        }
         for task in section.tasks:
             identity = wire.from_wire(task.id, TaskId)
             template = templates.get((identity.service, identity.birth, task.revision))
@@ -192,6 +205,10 @@ class Agent:
             if known is not None and known.state.is_final:
                 continue
             steps = self.script(task.wanted, template)
-            fresh = [step for step in steps if known is None or (step[0], step[1]) != (known.state, known.ready)]
+            fresh = [
+                step for step in steps if known is None or (step[0], step[1]) != (known.state, known.ready)
+            ]
             if fresh and (known is None or steps[-1][0] > known.state):
-                self.say(*(self.status(identity, state, ready=ready, ready_since=1.0) for state, ready in fresh))
+                self.say(
+                    *(self.status(identity, state, ready=ready, ready_since=1.0) for state, ready in fresh)
+                )

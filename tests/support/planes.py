@@ -10,12 +10,11 @@ from controlplane import plane
 from controlplane.loop import clock
 from controlplane.settings import Settings
 from controlplane.store import memory, port
+from orch import wire
 from orch.model.container import ContainerSpec
 from orch.model.names import ObjectName
 from orch.model.service import ServiceSpec, TaskTemplate
-from orch import wire
 from orch.v1 import control_pb2 as pb
-
 from tests.support import agents
 
 QUICK = {"min_ready": 0.0, "max_surge": "1", "max_unavailable": "0"}
@@ -80,16 +79,22 @@ async def start(data: Path, store: port.Store | None = None, **changed: Any) -> 
     grounds = await plane.prepare(settings, store or memory.MemoryStore.fresh(), clock.SystemClock())
     running = plane.Plane(grounds)
     await running.start()
-    credential = agents.Credential(*(((data / name).read_bytes()) for name in ("admin.crt", "admin.key", "ca.crt")))
+    credential = agents.Credential(
+        *(((data / name).read_bytes()) for name in ("admin.crt", "admin.key", "ca.crt"))
+    )
     address = running.addresses[0]
-    return Running(running, settings, address, running.join_address, credential.channel(address), AsyncExitStack())
+    return Running(
+        running, settings, address, running.join_address, credential.channel(address), AsyncExitStack()
+    )
 
 
 def a_service(name: str = "web", *, image: str = "web:1", **fields: Any) -> Any:
     """A Document."""
     rollout = fields.pop("rollout", QUICK)
     container = fields.pop("container", {})
-    template = TaskTemplate(containers=(ContainerSpec(image=image, **container),), **fields.pop("template", {}))
+    template = TaskTemplate(
+        containers=(ContainerSpec(image=image, **container),), **fields.pop("template", {})
+    )
     spec = ServiceSpec(template=template, rollout=rollout, **fields)
     message = pb.ServiceDocument(name=wire.to_wire(ObjectName("default", name)), spec=wire.to_wire(spec))
     return pb.Document(source=f"{name}.yaml:1", service=message)

@@ -1,1 +1,1 @@
-"""Who is who on the wire: roles, keys, certificate requests and join tokens. Signing is the control plane's."""
+"""Who is who: roles, keys, certificate requests, join tokens. Signing is the control plane's."""

@@ -58,4 +58,4 @@ class JoinToken:
         return hmac.compare_digest(certificate.digest(ca), self.ca_digest)
 
     def __str__(self) -> str:
-        return ".".join((PREFIX, self.cluster, self.ca_digest, self.id, self.secret))
+        return f"{PREFIX}.{self.cluster}.{self.ca_digest}.{self.id}.{self.secret}"

@@ -1,0 +1,71 @@
+"""What waits to be sent to one node: of each section only the newest, so a slow node has no backlog."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from orch.v1 import sessions_pb2 as pb
+
+MOST_ASKS_WAITING = 256
+SECTION_ORDER = ("peers", "files", "tasks", "endpoints")
+"""A task needs its node's range and its files."""
+
+
+class Conversation:
+    """What waits to be sent to one node; of each section only the newest."""
+
+    def __init__(self, node: str, incarnation: int) -> None:
+        self.node = node
+        self.incarnation = incarnation
+        self.problems: tuple[str, ...] = ()
+        self.acknowledged: dict[str, int] = {}
+        self._sections: dict[str, bytes] = {}
+        self._asks: list[bytes] = []
+        self._stored = 0
+        self._told = 0
+        self._has_news = asyncio.Event()
+        self._closed = False
+
+    def push(self, section: str, message: bytes) -> None:
+        """The newest state of a section; an older one that was not sent yet never is."""
+        self._sections[section] = message
+        self._has_news.set()
+
+    def ask(self, message: bytes) -> bool:
+        """A StreamAsk; False when too many wait."""
+        if len(self._asks) >= MOST_ASKS_WAITING:
+            return False
+        self._asks.append(message)
+        self._has_news.set()
+        return True
+
+    def stored(self, sequence: int) -> None:
+        """Statuses up to here are in the store."""
+        self._stored = max(self._stored, sequence)
+        self._has_news.set()
+
+    def close(self) -> None:
+        """The stream ends."""
+        self._closed = True
+        self._has_news.set()
+
+    async def messages(self, heartbeat_seconds: float) -> AsyncIterator[bytes]:
+        """Serialised SessionDown messages until closed, with a heartbeat when there is nothing to say."""
+        beats = 0
+        while not self._closed:
+            try:
+                await asyncio.wait_for(self._has_news.wait(), heartbeat_seconds)
+            except TimeoutError:
+                beats += 1
+                yield pb.SessionDown(heartbeat=pb.Heartbeat(sequence=beats)).SerializeToString()
+            self._has_news.clear()
+            for message in self._take():
+                yield message
+
+    def _take(self) -> list[bytes]:
+        ordered = sorted(self._sections, key=SECTION_ORDER.index)
+        taken = [*(self._sections[section] for section in ordered), *self._asks]
+        self._asks, self._sections = [], {}
+        if self._stored > self._told:
+            self._told = self._stored
+            taken.append(pb.SessionDown(statuses_stored=self._told).SerializeToString())
+        return taken
