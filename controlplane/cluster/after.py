@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from orch.model.names import ServiceName, TaskId
-from orch.model.task import Wanted
-
 from controlplane.cluster import change
 from controlplane.cluster.snapshot import Cluster
+from orch.model.names import ServiceName, TaskId
+from orch.model.task import Wanted
 
 
 def after(cluster: Cluster, changes: Iterable[change.Change], now: float) -> Cluster:

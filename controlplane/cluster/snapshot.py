@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from immutables import Map
+
 from orch.model.cluster import ClusterIdentity
 from orch.model.config import Config, Namespace, Secret
 from orch.model.names import ObjectName, ServiceName, TaskId

@@ -92,28 +92,26 @@ class _Exchange:
     # ── counting ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _count(self, slot: Slot) -> None:
-        want = self.wants[slot.number]
-        self.counts.available += self._is_served(slot, want)
-        self.counts.successors += slot.successor is not None
-        self.counts.in_flight += self._is_in_flight(slot, want)
+        served = False
         for task in slot.live:
             at = self.cluster.available_at(task)
+            served = served or (at is not None and at <= self.now)
             if at is not None and at > self.now:
                 self.wake.append(at)
+        want = self.wants[slot.number]
+        served = served or (not slot.live and self._due(slot, want.revision).done)
+        self.counts.available += served
+        self.counts.successors += len(slot.live) > 1
+        self.counts.in_flight += self._is_in_flight(slot, want, served=served)
 
-    def _is_served(self, slot: Slot, want: Want) -> bool:
-        if any(self._is_available(task) for task in slot.live):
-            return True
-        return not slot.live and self._due(slot, want.revision).done
-
-    def _is_in_flight(self, slot: Slot, want: Want) -> bool:
+    def _is_in_flight(self, slot: Slot, want: Want, *, served: bool) -> bool:
         """Its task of the wanted revision is not there yet; a lost one tells nothing of the revision."""
-        if slot.successor is not None:
+        if len(slot.live) > 1:
             return True
         task = slot.latest
-        if task is None or task.revision != want.revision or self.cluster.is_lost(task):
+        if served or task is None or task.revision != want.revision:
             return False
-        return not self._is_served(slot, want)
+        return not self.cluster.is_lost(task)
 
     def _is_available(self, task: Task) -> bool:
         return self.cluster.is_available(task, self.now)
@@ -173,6 +171,7 @@ class _Exchange:
             self.counts.successors -= 1
         slot.live.remove(task)
         slot.past.append(task)
+        slot.past.sort(key=lambda each: each.id.attempt)
         yield RetireTask(task.id, reason)
 
     def _unfit(self, task: Task, want: Want) -> str:
@@ -229,7 +228,7 @@ class _Exchange:
         if due.done:
             return
         if revision == want.revision:
-            self.counts.in_flight += not self._is_in_flight(slot, want)
+            self.counts.in_flight += not self._is_in_flight(slot, want, served=False)
         if bounds.is_exclusive(self.service.spec):
             stopping = next((task for task in slot.past if self._may_run_still(task)), None)
             if stopping is not None:

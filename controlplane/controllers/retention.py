@@ -43,15 +43,16 @@ def decide(cluster: Cluster, name: ServiceName, _now: float) -> Iterator[Change]
 
 def _finished(cluster: Cluster, name: ServiceName, service: Service | None) -> Iterator[Task]:
     """Everything over that no wanted slot keeps, in order of slot and attempt."""
+    over = [task for task in cluster.tasks_of(name) if _is_over(cluster, task)]
+    if not over:
+        return
     kept: set[Task] = set()
     if service is not None and not service.deleted:
         layout = slots.read(cluster, service)
         for slot in (*layout.wanted.values(), *layout.resting):
-            over = [task for task in slot.past if cluster.has_finished(task) and task.node]
-            kept.update(over[-FINISHED_KEPT_PER_SLOT:])
-    for task in cluster.tasks_of(name):
-        if task not in kept and _is_over(cluster, task):
-            yield task
+            finished = [task for task in slot.past if cluster.has_finished(task) and task.node]
+            kept.update(finished[-FINISHED_KEPT_PER_SLOT:])
+    yield from (task for task in over if task not in kept)
 
 
 def _is_over(cluster: Cluster, task: Task) -> bool:

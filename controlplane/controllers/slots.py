@@ -39,7 +39,10 @@ class Slot:
     @property
     def latest(self) -> Task | None:
         """The last attempt that is still known."""
-        return max((*self.live, *self.past), key=lambda task: task.id.attempt, default=None)
+        if self.live and self.past:
+            return max(self.live[-1], self.past[-1], key=lambda task: task.id.attempt)
+        last = self.live or self.past
+        return last[-1] if last else None
 
 
 @dataclass(slots=True)

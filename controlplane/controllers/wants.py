@@ -29,6 +29,8 @@ class Want:
 
 def of_slots(cluster: Cluster, service: Service, rollout: Rollout, layout: Layout) -> dict[int, Want]:
     """By slot number."""
+    if rollout.phase is Phase.DONE and not any(slot.node for slot in layout):
+        return dict.fromkeys(layout.wanted, Want(rollout.target, rollout.target))
     bound = canary_slots(cluster, service, rollout) if is_canary(service, rollout) else None
     wants = {}
     for slot in layout:
@@ -105,7 +107,7 @@ def _outside(slot: Slot, rollout: Rollout) -> Want:
 
 
 def _held(slot: Slot, want: Want, *, sent_back: bool) -> Want:
-    """What the slot has, or had last. Only a canary that lost its node still goes back to the stable revision."""
+    """What the slot has, or had last. Only a canary that lost its node still goes back to stable."""
     latest = slot.incumbent or slot.latest
     revision = latest.revision if latest and not sent_back else want.fill
     return Want(revision, revision, want.bound_to if revision == want.revision else (), held=True)

@@ -1,4 +1,4 @@
-"""A tiny world for the deciders: nodes that do what they are told, or not, and a law that watches every change."""
+"""A tiny world for the deciders: nodes that do as they are told, or not, and a law that watches all."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ class World:
     cluster: Cluster
     now: float = 1000.0
     behaves: Callable[[Task], TaskState | None] = lambda _: TaskState.RUNNING
-    """What becomes of a task on its node: a final state, RUNNING (ready), or None (runs and is never ready)."""
+    """What becomes of a task on its node: a final state, RUNNING (ready), or None (never ready)."""
     stops: bool = True
     """Nodes finish what they are told to stop."""
     used: set[TaskId] = field(default_factory=set)
