@@ -98,6 +98,7 @@ class Plane:
         self._spawn("mirror", self.mirror.run())
         self._spawn("leadership", self.leadership.run())
         self._spawn("driver", self.driver.run())
+        self._spawn("liveness", self.liveness.run(self._grounds.clock))
         self._spawn("statuses", self.statuses.run())
         self._spawn("recorder", self.recorder.run())
         await self.mirror.wait_revision(1)

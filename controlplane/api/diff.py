@@ -51,9 +51,12 @@ def _is_list_of_mappings(value: Any) -> bool:
 
 
 def _by_name(items: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    return {
-        str(each.get("name") or each.get("source") or position): each for position, each in enumerate(items)
-    }
+    return {_name(each, position): each for position, each in enumerate(items)}
+
+
+def _name(item: Mapping[str, Any], position: int) -> str:
+    """Defaults are left out, and a container's name is `main` by default."""
+    return str(item.get("name") or item.get("source") or ("main" if "image" in item else position))
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,7 @@ from controlplane.api.draft import Draft
 from controlplane.cluster import change, snapshot
 from controlplane.loop import folding, picture, pipeline
 from controlplane.store import codec
-from orch.model.names import ObjectName, ServiceName
+from orch.model.names import ServiceName, TaskId
 
 
 def decisions(draft: Draft, deciders: pipeline.Pipeline) -> dict[ServiceName, list[str]]:
@@ -47,8 +47,7 @@ def _sentences(one: change.Change) -> Iterator[str]:
             yield f"{task.name} on {node}"
         case change.RetireTask(id=task, cause=cause):
             yield f"{task.full_name} stops: {cause}"
-        case change.Waiting(subject=subject, reason=reason):
-            name = subject if isinstance(subject, ObjectName) else subject.name
-            yield f"{name} waits: {reason}"
+        case change.Waiting(subject=TaskId() as task, reason=reason):
+            yield f"{task.name} waits: {reason}"
         case _:
             return

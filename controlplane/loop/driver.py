@@ -127,7 +127,6 @@ class Driver:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(until - now, NODE_PASS_SECONDS))
         self._wake.clear()
-        self._liveness.look(self._clock.steady())
 
     async def _turn(self) -> None:
         self.figures.turns += 1

@@ -3,8 +3,12 @@
 Our own delays are not held against the nodes: while this process stood still nobody could have been heard.
 """
 
+import asyncio
 from collections.abc import Mapping
 
+from controlplane.loop import clock
+
+LOOK_SECONDS = 0.1
 LONGEST_GAP_SECONDS = 0.25
 """A pause between two looks longer than this was our own standing still."""
 
@@ -32,6 +36,12 @@ class Liveness:
         before, self._looked_at = self._looked_at, steady
         if before is not None and (lost := steady - before - LONGEST_GAP_SECONDS) > 0:
             self._heard = {node: min(at + lost, steady) for node, at in self._heard.items()}
+
+    async def run(self, time: clock.Clock) -> None:
+        """For ever: notice when the whole process stands still."""
+        while True:
+            self.look(time.steady())
+            await asyncio.sleep(LOOK_SECONDS)
 
     def forget(self, node: str) -> None:
         """The node is no longer part of the cluster."""
