@@ -170,6 +170,21 @@ class AnyDay(RuleBasedStateMachine):
         self.world.now += seconds
 
     @rule()
+    def a_while_goes_by(self) -> None:
+        for _ in range(4):
+            self.world.decide()
+            self.world.act()
+            self.world.now += 1.0
+
+    @rule(data=st.data())
+    def a_task_gets_unwell(self, data) -> None:
+        cluster = self.world.cluster
+        ready = sorted(task.id for task in cluster.all_tasks() if cluster.is_ready(task))
+        if ready:
+            status = cluster.statuses[data.draw(st.sampled_from(ready))]
+            self.world.cluster = cluster.with_status(replace(status, ready=False))
+
+    @rule()
     def decide(self) -> None:
         self.world.decide()
 

@@ -10,6 +10,7 @@ from controlplane.controllers.decide import decide_service
 from orch.model.names import ServiceName, TaskId
 from orch.model.node import Taint, TaintEffect
 from orch.model.policy import OnNodeLoss, RestartPolicy
+from orch.model.rollout import Phase
 from orch.model.task import TaskState
 from tests.controlplane.controllers.world import World
 from tests.support.builders import WEB, a_cluster, a_node, a_service, a_task, a_template, stable
@@ -192,6 +193,43 @@ def test_a_drained_node_empties_successor_first() -> None:
     world = World(cluster, now=NOW)
     world.settle()
     assert world.revisions_by_node() == {"n2": [1]}
+
+
+def test_a_drain_moves_no_more_at_a_time_than_the_surge() -> None:
+    tasks = [a_task(slot, node="n1") for slot in (1, 2, 3)]
+    nodes = (a_node("n1", drained=True), a_node("n2"))
+    check(
+        a_cluster(nodes, a_service(replicas=3, max_surge="2"), stable(), tasks),
+        [
+            "create web.1.2 rev 1: succeeds web.1.1: n1 is drained",
+            "create web.2.2 rev 1: succeeds web.2.1: n1 is drained",
+            ("web.3.1 waits: n1 is drained; surge 2 is used up, and 3 available is not above the floor of 3"),
+        ],
+    )
+
+
+def test_nothing_is_taken_away_when_the_floor_is_reached_already() -> None:
+    tasks = [a_task(1, node="n1"), a_task(2, node="n1"), a_task(3, node="n2", ready=False)]
+    nodes = (a_node("n1", drained=True), a_node("n2"))
+    policy = {"max_surge": "0", "max_unavailable": "1"}
+    waits = "n1 is drained; there is no surge, and 2 available is not above the floor of 2"
+    check(
+        a_cluster(nodes, a_service(replicas=3, **policy), stable(), tasks),
+        [f"web.1.1 waits: {waits}", f"web.2.1 waits: {waits}"],
+    )
+
+
+def test_an_incumbent_makes_room_only_for_a_successor_that_nobody_takes_and_above_the_floor() -> None:
+    def cluster(unavailable: str) -> Cluster:
+        slots = (a_task(1, node="n1"), a_task(1, 2, revision=2, created_at=NOW))
+        revisions = [a_service(revision=number, max_unavailable=unavailable) for number in (1, 2)]
+        return a_cluster(a_node("n1"), revisions, stable(target=2, phase=Phase.ROLLING), slots)
+
+    patience = replication.PLACE_PATIENCE_SECONDS
+    waits = "web.1.1 waits: revision 2 replaces 1; goes when web.1.2 is available"
+    check(cluster("1"), [waits, "wake in 1s"])
+    check(cluster("1"), ["retire web.1.1: makes room for web.1.2: revision 2 replaces 1"], now=NOW + patience)
+    check(cluster("0"), [waits], now=NOW + patience)
 
 
 def test_a_no_execute_taint_empties_a_node_like_a_drain() -> None:
