@@ -16,7 +16,7 @@ from controlplane import settings as settings_room
 from controlplane.api import datadir, server
 from controlplane.loop import clock
 from controlplane.settings import Settings
-from controlplane.store import embedded, etcd, etcd_channel, port, sealing
+from controlplane.store import embedded, etcd, etcd_channel, keys, port, sealing
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +89,15 @@ async def _store(settings: Settings) -> AsyncIterator[tuple[port.Store, etcd_cha
     try:
         connection = etcd_channel.Connection((child.endpoint,))
         async with _connected(connection) as store:
+            await _depose_the_dead(store)
             yield store, connection
     finally:
         await child.stop()
+
+
+async def _depose_the_dead(store: port.Store) -> None:
+    """Nobody else can use an etcd of our own: whoever still seems to lead is our past, so its lease need not run out."""
+    await store.commit([], [port.Delete(keys.LEADER)])
 
 
 @asynccontextmanager

@@ -94,7 +94,7 @@ class Plane:
         self.join_address = ""
 
     async def start(self) -> None:
-        """Returns when users and nodes are served. Raises CannotListen, StoreError."""
+        """Returns when users and nodes are served, by us or by another leader. Raises CannotListen, StoreError."""
         self._spawn("mirror", self.mirror.run())
         self._spawn("leadership", self.leadership.run())
         self._spawn("driver", self.driver.run())
@@ -105,6 +105,7 @@ class Plane:
         settings = self._grounds.settings
         self.addresses, self.join_address = await self.listeners.start(settings.listen, settings.join_listen)
         await self._keep_token()
+        await self._wait_led()
         self._spawn("renewals", self._renew_for_ever())
 
     async def run(self) -> None:
@@ -122,6 +123,16 @@ class Plane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _wait_led(self) -> None:
+        """Until this or another control plane leads; after a crash that takes as long as the leader's lease."""
+        led = asyncio.Event()
+        stop = self.leadership.listen(lambda: led.set() if self.leadership.leader is not None else None)
+        try:
+            if self.leadership.leader is None:
+                await led.wait()
+        finally:
+            stop()
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────
 
