@@ -4,10 +4,6 @@ Calls go to the first address that answers; a call that fails because its contro
 lead, is made again at the next (every change carries a request id, so that it happens once).
 """
 
-import itertools
-import os
-import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,9 +11,9 @@ from typing import Any, Self
 
 import grpc
 
-from orch.v1 import control_pb2_grpc
+from orch.v1 import control_pb2, control_pb2_grpc
 
-CONNECT_SECONDS = 2.5
+CONNECT_SECONDS = 2.0
 """In all, over all addresses: a dead control plane must be told within 3 s."""
 CALL_SECONDS = 30.0
 _OPTIONS = [
@@ -50,45 +46,54 @@ class Client:
     ) -> None:
         self._addresses = list(addresses)
         self._credentials = credentials
-        self._options = [*_OPTIONS, ("grpc.ssl_target_name_override", server_name)]
+        # A connection that does not stand by then has failed, and the call with it.
+        most_milliseconds = int(CONNECT_SECONDS * 1000 / max(len(self._addresses), 1))
+        self._options = [
+            *_OPTIONS,
+            ("grpc.ssl_target_name_override", server_name),
+            ("grpc.min_reconnect_backoff_ms", most_milliseconds),
+            ("grpc.initial_reconnect_backoff_ms", most_milliseconds),
+        ]
         self._channel: grpc.Channel | None = None
-        self._address = ""
         self._stub: Any = None
         self._failures: dict[str, str] = {}
 
     def call(self, method: str, request: Any, *, timeout: float = CALL_SECONDS) -> Any:
         """One request, one reply. Raises Unreachable, Refused."""
-        for attempt in itertools.count(1):
-            stub = self._connected()
+        for is_last in self._attempts():
             try:
-                return getattr(stub, method)(request, timeout=timeout)
+                return getattr(self._connected(), method)(request, timeout=timeout)
             except grpc.RpcError as error:
-                if not self._may_try_next(error, attempt):
-                    raise self._meaning(error) from None
-                self._drop()
-        raise AssertionError("the loop ends by return or raise")
+                self._fail(error, is_last=is_last)
+        raise Unreachable("the context names no address")
 
     def stream(self, method: str, request: Any, *, timeout: float | None = None) -> Iterator[Any]:
         """One request, many replies. A `timeout` that passes ends it quietly. Raises Unreachable, Refused."""
-        replies = getattr(self._connected(), method)(request, timeout=timeout)
-        try:
-            yield from replies
-        except grpc.RpcError as error:
-            if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        for is_last in self._attempts():
+            has_begun = False
+            replies = getattr(self._connected(), method)(request, timeout=timeout)
+            try:
+                for reply in replies:
+                    has_begun = True
+                    yield reply
+            except grpc.RpcError as error:
+                if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    return
+                self._fail(error, is_last=is_last or has_begun)
+            else:
                 return
-            meaning = self._meaning(error)
-            self._drop()
-            raise meaning from None
-        finally:
-            replies.cancel()
+            finally:
+                replies.cancel()
 
     def converse(self, method: str, requests: Iterable[Any]) -> Iterator[Any]:
-        """Many requests, many replies. Raises Unreachable, Refused."""
+        """Many requests, many replies; never tried twice. Raises Unreachable, Refused."""
+        if len(self._addresses) > 1:
+            self.call("Version", control_pb2.VersionRequest())
         replies = getattr(self._connected(), method)(iter(requests))
         try:
             yield from replies
         except grpc.RpcError as error:
-            raise self._meaning(error) from None
+            self._fail(error, is_last=True)
         finally:
             replies.cancel()
 
@@ -102,45 +107,37 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _attempts(self) -> Iterator[bool]:
+        """One for each address; whether it is the last."""
+        for left in range(len(self._addresses), 0, -1):
+            yield left == 1
+
     def _connected(self) -> Any:
         if self._stub is None:
-            self._connect()
+            self._channel = grpc.secure_channel(self._addresses[0], self._credentials, self._options)
+            self._stub = control_pb2_grpc.ControlStub(self._channel)
         return self._stub
 
-    def _connect(self) -> None:
-        deadline = time.monotonic() + CONNECT_SECONDS
-        for index, address in enumerate(self._addresses):
-            share = (deadline - time.monotonic()) / (len(self._addresses) - index)
-            channel = grpc.secure_channel(address, self._credentials, self._options)
-            if _is_ready(channel, share):
-                self._channel, self._address = channel, address
-                self._stub = control_pb2_grpc.ControlStub(channel)
+    def _fail(self, error: grpc.RpcError, *, is_last: bool) -> None:
+        """Goes on to the next address where that may help; raises what the error means where not."""
+        meaning = self._meaning(error)
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            # The next call, of whoever watches on, begins with another address.
+            self.close()
+            self._stub = None
+            self._addresses.append(self._addresses.pop(0))
+            if not is_last:
                 return
-            self._failures[address] = _why(channel)
-            channel.close()
-        raise Unreachable(self._sentence())
-
-    def _drop(self) -> None:
-        """The address that failed is asked last from now on."""
-        self.close()
-        self._stub = None
-        self._addresses.remove(self._address)
-        self._addresses.append(self._address)
-
-    def _may_try_next(self, error: grpc.RpcError, attempt: int) -> bool:
-        self._failures[self._address] = str(error.details())
-        return error.code() is grpc.StatusCode.UNAVAILABLE and attempt < len(self._addresses)
+        raise meaning from None
 
     def _meaning(self, error: grpc.RpcError) -> Exception:
-        code, details = error.code(), str(error.details())
+        code, details, address = error.code(), str(error.details()), self._addresses[0]
         if code is grpc.StatusCode.UNAVAILABLE and _is_transport(details):
-            self._failures[self._address] = _in_short(details)
+            self._failures[address] = _in_short(details)
             return Unreachable(self._sentence())
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Refused(
-                code.name,
-                f"{self._address} did not answer in time; the change may have been made: look first",
-            )
+            words = f"{address} did not answer in time; the change may have been made: look first"
+            return Refused(code.name, words)
         return Refused(code.name, details)
 
     def _sentence(self) -> str:
@@ -165,34 +162,11 @@ def new_request_id() -> str:
     return uuid.uuid4().hex
 
 
-def _is_ready(channel: grpc.Channel, seconds: float) -> bool:
-    """Waits until the connection stands or has failed once."""
-    known = threading.Event()
-    states: list[grpc.ChannelConnectivity] = []
-
-    def note(state: grpc.ChannelConnectivity) -> None:
-        states.append(state)
-        if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
-            known.set()
-
-    channel.subscribe(note, try_to_connect=True)
-    known.wait(max(seconds, 0.1))
-    channel.unsubscribe(note)
-    return grpc.ChannelConnectivity.READY in states
-
-
-def _why(channel: grpc.Channel) -> str:
-    """A call that does not wait tells why the connection failed."""
-    try:
-        channel.unary_unary("/orch.v1.Control/Version")(b"", timeout=0.2)
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return "no answer"
-        return _in_short(str(error.details()))
-    return "it answered too late"
-
-
 _KNOWN = (
+    ("Handshake timed out", "no answer"),
+    ("Handshake read failed", "no answer to the TLS greeting"),
+    ("imeout", "no answer"),
+    ("imed out", "no answer"),
     ("Connection refused", "connection refused"),
     ("No route to host", "no route to host"),
     ("Network is unreachable", "network is unreachable"),
@@ -229,7 +203,3 @@ def _is_transport(details: str) -> bool:
             "handshake",
         )
     )
-
-
-# The library's own words on stderr would come before ours.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -71,7 +71,7 @@ def line(goal: Goal, seen: Seen, *, name_width: int = 0, bar: bool = False) -> s
     name = goal.name.ljust(name_width)
     if seen.is_gone:
         return f"{name}  was deleted"
-    if view is None:
+    if view is None or view.service.generation < goal.generation:
         return f"{name}  accepted"
     done = min(view.ready, view.updated) if view.rollout.phase != "rolling-back" else view.ready
     drawn = f"{_bar(done, view.desired)}  " if bar else ""
@@ -135,8 +135,6 @@ def _state(goal: Goal, seen: Seen) -> str:
     view = seen.view
     if judge(goal, seen) is Standing.SERVING:
         return "serving"
-    if view.service.generation < goal.generation:
-        return "accepted"
     reason = view.rollout.waiting or view.reason or view.rollout.verdict
     word = "going back" if view.rollout.phase == "rolling-back" else view.status.lower()
     return f"{word}: {reason}" if reason else word

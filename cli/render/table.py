@@ -182,6 +182,7 @@ _TASK = Columns(
         "IMAGE": lambda view, _: view.image or NOTHING,
         "EXIT": _exit,
         "NEXT-RETRY": _next_retry,
+        "MESSAGE": lambda view, _: view.status.message or view.message or NOTHING,
     },
     lambda view, _: str(view.task.id.namespace),
 )

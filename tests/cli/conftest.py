@@ -56,7 +56,7 @@ def control(trust: Trust, home: Path) -> Iterator[Control]:
 
 
 @pytest.fixture
-def orchctl(home: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:  # noqa: ARG001
+def orchctl(home: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
     """Runs a command line in this process."""
 
     def run(*words: str) -> Done:

@@ -14,7 +14,17 @@ def test_services_are_listed(control: Control, orchctl: Run) -> None:
 
     assert done.code == 0, done.err
     lines = done.out.splitlines()
-    assert lines[0].split() == ["NAME", "MODE", "READY", "UP-TO-DATE", "REV", "STATUS", "IMAGE", "PORTS", "AGE"]
+    assert lines[0].split() == [
+        "NAME",
+        "MODE",
+        "READY",
+        "UP-TO-DATE",
+        "REV",
+        "STATUS",
+        "IMAGE",
+        "PORTS",
+        "AGE",
+    ]
     assert lines[1].split()[:6] == ["api", "replicated", "1/3", "3", "2", "Waiting"]
     assert lines[2].split()[:3] == ["web", "replicated", "3/3"]
 
@@ -115,7 +125,12 @@ def test_describe_tells_everything(control: Control, orchctl: Run) -> None:
     control.objects = [
         views.a_service("web", status="Waiting", reason="web.2.1: exited with 1"),
         views.a_task(1),
-        views.a_task(2, state=views.TaskState.BACKOFF, message="exited with 1", containers=(views.a_failed_container(),)),
+        views.a_task(
+            2,
+            state=views.TaskState.BACKOFF,
+            message="exited with 1",
+            containers=(views.a_failed_container(),),
+        ),
         views.an_event("task/web.2.1", "CrashLoop", "exited with 1", warning=True),
         views.a_node("node-1"),
     ]
@@ -155,7 +170,9 @@ def test_why_shows_the_funnel_and_what_would_help(control: Control, orchctl: Run
         summary="web.4 waits: no node fits",
         funnel=[
             pb.FunnelStep(filter="ready", left=3),
-            pb.FunnelStep(filter="maxPerNode", left=0, refused={"node-1": "has 1 of 1", "node-2": "has 1 of 1"}),
+            pb.FunnelStep(
+                filter="maxPerNode", left=0, refused={"node-1": "has 1 of 1", "node-2": "has 1 of 1"}
+            ),
         ],
         suggestions=["maxPerNode: 2"],
     )

@@ -54,10 +54,14 @@ def a_service(name: str = "web", **more: Any) -> pb.Object:
         progressed_at=more.pop("progressed_at", 0.0),
     )
     counts = {"desired": 3, "updated": 3, "ready": 3, "running": 3, "status": "Running"} | more
-    return pb.Object(service=pb.ServiceView(service=wire.to_wire(service), rollout=wire.to_wire(rollout), **counts))
+    return pb.Object(
+        service=pb.ServiceView(service=wire.to_wire(service), rollout=wire.to_wire(rollout), **counts)
+    )
 
 
-def a_task(slot: int = 1, attempt: int = 1, *, service: str = "web", node: str = "node-1", **more: Any) -> pb.Object:
+def a_task(
+    slot: int = 1, attempt: int = 1, *, service: str = "web", node: str = "node-1", **more: Any
+) -> pb.Object:
     """Running and ready."""
     identity = TaskId(more.pop("namespace", "default"), service, 7, slot, attempt)
     revision = more.pop("revision", 2)
@@ -84,31 +88,56 @@ def a_task(slot: int = 1, attempt: int = 1, *, service: str = "web", node: str =
 
 
 def a_failed_container(code: int = 1) -> ContainerStatus:
-    return ContainerStatus("main", ContainerState.EXITED, exit_code=code, message="GET :8080/healthz answered 500")
+    return ContainerStatus(
+        "main", ContainerState.EXITED, exit_code=code, message="GET :8080/healthz answered 500"
+    )
 
 
 def a_node(name: str = "node-1", **more: Any) -> pb.Object:
-    spec = NodeSpec(name, more.pop("labels", {"zone": "a"}), more.pop("taints", ()), joined_at=NOW - 86400 * 3)
+    spec = NodeSpec(
+        name, more.pop("labels", {"zone": "a"}), more.pop("taints", ()), joined_at=NOW - 86400 * 3
+    )
     if "availability" in more:
         spec = NodeSpec(name, spec.labels, spec.taints, more.pop("availability"), spec.joined_at)
     facts = Facts(name, "10.0.0.1", "amd64", "linux", "6.1.0", 4000, 8 * 2**30, "0.1.0")
     condition = more.pop("condition", Condition.READY)
-    status = NodeStatus(name, condition, since=NOW - 500, facts=facts, subnets=("10.208.0.0/22",), incarnation=2)
+    status = NodeStatus(
+        name, condition, since=NOW - 500, facts=facts, subnets=("10.208.0.0/22",), incarnation=2
+    )
     counts = {"tasks": 2, "heartbeat_age": 0.4} | more
     allocated = wire.to_wire(Resources(1000, 2**30))
-    return pb.Object(node=pb.NodeView(spec=wire.to_wire(spec), status=wire.to_wire(status), allocated=allocated, **counts))
+    return pb.Object(
+        node=pb.NodeView(spec=wire.to_wire(spec), status=wire.to_wire(status), allocated=allocated, **counts)
+    )
 
 
-def an_event(object_: str, reason: str, message: str, *, ago: float = 10, warning: bool = False, count: int = 1) -> pb.Object:
+def an_event(
+    object_: str, reason: str, message: str, *, ago: float = 10, warning: bool = False, count: int = 1
+) -> pb.Object:
     kind = EventType.WARNING if warning else EventType.NORMAL
     namespace = "" if object_.startswith("node/") else "default"
-    event = Event(kind, reason, object_, namespace, message, count, NOW - ago, NOW - ago, f"{int(NOW - ago)}-1")
+    event = Event(
+        kind, reason, object_, namespace, message, count, NOW - ago, NOW - ago, f"{int(NOW - ago)}-1"
+    )
     return pb.Object(event=wire.to_wire(event))
 
 
-def a_revision(number: int, image: str, outcome: str = "", reason: str = "", *, stable: bool = False) -> pb.Object:
-    revision = Revision(ObjectName("default", "web"), number, a_spec(image).template, NOW - 100 * (9 - number), "admin", f"image → {image}")
-    return pb.Object(revision=pb.RevisionView(revision=wire.to_wire(revision), outcome=outcome, reason=reason, is_stable=stable))
+def a_revision(
+    number: int, image: str, outcome: str = "", reason: str = "", *, stable: bool = False
+) -> pb.Object:
+    revision = Revision(
+        ObjectName("default", "web"),
+        number,
+        a_spec(image).template,
+        NOW - 100 * (9 - number),
+        "admin",
+        f"image → {image}",
+    )
+    return pb.Object(
+        revision=pb.RevisionView(
+            revision=wire.to_wire(revision), outcome=outcome, reason=reason, is_stable=stable
+        )
+    )
 
 
 def a_config(name: str = "web-config") -> pb.Object:
