@@ -72,7 +72,8 @@ class Files:
             path = self._value(key)
             if file.data and not path.exists():
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _write(path, wire.encode(file), 0o400)
+                _write(f"{path}.new", wire.encode(file), 0o400)
+                path.with_name(path.name + ".new").rename(path)
             if path.exists():
                 kept.add(key)
         for key in self.have() - kept:
@@ -83,8 +84,8 @@ class Files:
         self, asked: Asked, naming: Naming, accounts: dict[str, Account]
     ) -> dict[str, tuple[Mounted, ...]]:
         """Lay out all files of a task; what each container mounts, by its name. Raises FileMissing."""
-        directory = self._files / "tasks" / asked.key
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory = f"{self._files}/tasks/{asked.key}"
+        os.makedirs(directory, 0o755, exist_ok=True)  # noqa: PTH103  see _write
         names = tuple(_write_naming(directory, naming))
         return {
             spec.name: (*names, *self._entries(asked, spec, accounts[spec.name]))
@@ -114,7 +115,7 @@ class Files:
             path = self._root(secret) / "tasks" / asked.key / spec.name / str(number)
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             mode = mount.mode or (SECRET_MODE if secret else CONFIG_MODE)
-            _write(path, data, mode, (account.uid, account.gid))
+            _write(str(path), data, mode, (account.uid, account.gid))
             yield Mounted(str(path), mount.target or (f"/run/secrets/{name}" if secret else f"/{name}"))
 
     def _entry(self, key: FileKey, mount: FileMount) -> tuple[str, bytes]:
@@ -140,7 +141,7 @@ class Files:
         return self._secrets if secret else self._files
 
 
-def _write_naming(directory: Path, naming: Naming) -> Iterable[Mounted]:
+def _write_naming(directory: str, naming: Naming) -> Iterable[Mounted]:
     hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     hosts += [f"{address}\t{naming.hostname}" for address in naming.addresses]
     texts = {
@@ -149,14 +150,19 @@ def _write_naming(directory: Path, naming: Naming) -> Iterable[Mounted]:
         "hostname": naming.hostname + "\n",
     }
     for name, text in texts.items():
-        _write(directory / name, text.encode(), 0o644)
-        yield Mounted(str(directory / name), f"/etc/{name}")
+        _write(f"{directory}/{name}", text.encode(), 0o644)
+        yield Mounted(f"{directory}/{name}", f"/etc/{name}")
 
 
-def _write(path: Path, data: bytes, mode: int, owner: tuple[int, int] = (0, 0)) -> None:
-    """In place whole, by a rename: a container that runs keeps the file that it has mounted."""
-    half = f"{path}.new"
-    fd = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _write(path: str, data: bytes, mode: int, owner: tuple[int, int] = (0, 0)) -> None:
+    """A file that is there already is replaced whole: a container that runs keeps the one it has mounted."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_EXCL, 0o600)
+        half = ""
+    except FileExistsError:
+        half = f"{path}.new"
+        fd = os.open(half, flags | os.O_TRUNC, 0o600)
     try:
         view = memoryview(data)
         while view:
@@ -166,4 +172,5 @@ def _write(path: Path, data: bytes, mode: int, owner: tuple[int, int] = (0, 0)) 
         os.fchmod(fd, mode)
     finally:
         os.close(fd)
-    Path(half).rename(path)
+    if half:
+        os.rename(half, path)  # noqa: PTH104  as all of this: paths are strings where tasks start

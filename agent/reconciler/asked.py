@@ -1,7 +1,7 @@
 """What is asked of this node: the control plane's sections, task by task, ready for the decider (pure)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orch.model.assignment import AssignedTemplate, FileSection, TaskSection
 from orch.model.container import ContainerSpec, FileMount
@@ -20,7 +20,8 @@ class Asked:
 
     id: TaskId
     revision: int
-    template: TaskTemplate
+    template: TaskTemplate = field(compare=False)
+    """The revision's, which never changes."""
     wanted: Wanted = Wanted.RUN
     stop_since: float = 0.0
     """When this node was first told to stop it."""

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 MOST_STEPS_AT_ONCE = 64
 """Steps of different tasks that are carried out side by side; what waits for a registry has its own bound."""
 MOST_PULLS_AT_ONCE = 16
+LASTS_SECONDS = 0.2
+"""Steps that follow each other faster are not reported one by one."""
 MOST_EARLY_EXITS = 10_000
 """Ends of containers whose start was not yet told; those of leftovers are never asked for."""
 
@@ -84,7 +86,9 @@ class Loop:
         return {key: work.asked for key, work in self._works.items() if not work.dropped}
 
     def statuses(self) -> tuple[TaskStatus, ...]:
-        """Of all tasks here."""
+        """Of all tasks here, as they are now, also in the middle of a step."""
+        for work in self._works.values():
+            self._report(work)
         return tuple(work.status for work in self._works.values() if work.status is not None)
 
     def look_up(self, key: str) -> tuple[Asked | None, Observed | None]:
@@ -150,7 +154,9 @@ class Loop:
         containers = await self._rooms.runtime.containers()
         found = adopt.by_task(containers)
         attached = self._rooms.network.attached() if self._rooms.network else {}
-        for key in {*found, *attached, *self._rooms.files.tasks()} - set(self._works) - set(self._leftovers):
+        logs = (path.name for path in self._rooms.logs.iterdir())
+        seen = {*found, *attached, *self._rooms.files.tasks(), *logs}
+        for key in seen - set(self._works) - set(self._leftovers):
             runs = found.get(key, {})
             running = tuple(str(name) for name, state in runs.items() if isinstance(state, Running))
             _log.warning("removing what is left of task %s, which nobody asks for", key)
@@ -187,11 +193,12 @@ class Loop:
 
     async def _drive(self, key: str, work: Work) -> None:
         """Step by step until there is nothing to do."""
+        lasts = asyncio.get_running_loop().call_later(LASTS_SECONDS, self._report, work)
         try:
             while True:
                 found = self._next(work)
-                self._report(work)
                 if isinstance(found, step.WakeAt | step.Waiting):
+                    self._report(work)
                     self._rest(key, work, found)
                     return
                 fact = await self._carry_out(work, found)
@@ -205,6 +212,7 @@ class Loop:
         except Exception:
             _log.exception("task %s cannot be decided", key)
         finally:
+            lasts.cancel()
             work.driver = None
 
     def _rest(self, key: str, work: Work, found: step.Idle) -> None:
@@ -242,6 +250,8 @@ class Loop:
         ready = report.is_ready(work.asked, work.seen)
         if ready != bool(work.seen.ready_since):
             work.seen = observed.after(work.seen, observed.BecameReady(self._clock() if ready else 0.0))
+        if isinstance(fact, observed.Launched):
+            self._report(work)
         remembered = notes.of(work.seen)
         if remembered != work.noted:
             work.noted = remembered
@@ -279,5 +289,6 @@ class Loop:
 
     def _removed(self, key: str, done: asyncio.Task[None]) -> None:
         self._leftovers.pop(key, None)
+        shutil.rmtree(self._rooms.logs / key, ignore_errors=True)
         if not done.cancelled() and (error := done.exception()):
             _log.error("what is left of task %s cannot be removed: %s", key, error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -129,8 +130,8 @@ class Performer:
     async def _launch(self, asked: Asked, seen: Observed, what: step.Launch) -> Fact:
         spec = _spec(asked, what.container)
         image = seen.images[spec.image]
-        logs = self.rooms.logs / asked.key
-        logs.mkdir(mode=0o750, parents=True, exist_ok=True)
+        logs = f"{self.rooms.logs}/{asked.key}"
+        os.makedirs(logs, 0o750, exist_ok=True)  # noqa: PTH103  this is where tasks start: strings are faster
         launch = Launch(
             container=str(run_name.RunName(asked.key, spec.name, self._incarnation, what.run)),
             sandbox=asked.key,
@@ -143,7 +144,7 @@ class Performer:
                 files=self.rooms.prepared[asked.key][spec.name],
             ),
             layers=image.layers,
-            logs=str(logs),
+            logs=logs,
             init=spec.init,
         )
         running = await self.rooms.runtime.launch(launch)

@@ -99,3 +99,22 @@ async def test_a_ledger_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None
     assert ledger.accepted is None
     assert (tmp_path / "ledger.broken").exists()
     await ledger.close()
+
+
+async def test_a_disk_that_takes_nothing_more_is_told_and_got_over(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path)
+    pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
+    ledger._database.execute(f"PRAGMA max_page_count = {pages}")
+
+    ledger.accept(FileSection(HERE, 1, (File(ObjectName("default", "web"), 1, data={"a": b"x" * 100_000}),)))
+    await ledger.settle()
+    assert "disk" in ledger.problem
+    assert ledger.accepted == HERE
+
+    ledger._database.execute("PRAGMA max_page_count = 100000")
+    ledger.keep("note", "k", b"1")
+    await ledger.close()
+    assert ledger.problem == ""
+    again = Ledger.open(tmp_path)
+    assert again.section("files").stamp == HERE
+    await again.close()

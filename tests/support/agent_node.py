@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from agent.images.images import Images
@@ -87,6 +88,14 @@ class AgentNode:
         """Everything the agent made, by its own --cleanup; what it said."""
         if self.process is not None:
             await self._end(signal.SIGTERM)
+        said = await self.end_all()
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("netns", "del", self.unique)
+        shutil.rmtree(self.state, ignore_errors=True)
+        return said
+
+    async def end_all(self) -> str:
+        """`orch-agent --cleanup`; what it said."""
         done = await asyncio.to_thread(
             subprocess.run,
             [*self._command(), "--cleanup"],
@@ -96,10 +105,42 @@ class AgentNode:
             cwd=ROOT,
             timeout=60,
         )
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _ip("netns", "del", self.unique)
-        shutil.rmtree(self.state, ignore_errors=True)
         return done.stdout + done.stderr
+
+    async def reboot(self) -> None:
+        """Every process, namespace and mount of the node is gone and /run is empty; the disk is as it was."""
+        await self.kill()
+        for pid in [*self.processes(), *self.contained()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(self._forget_run)
+
+    def _forget_run(self) -> None:
+        deadline = time.monotonic() + 10
+        while self.contained() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            if str(self.run) in line:
+                subprocess.run(["umount", "-l", line.split()[1]], check=False, capture_output=True)
+        shutil.rmtree(self.run, ignore_errors=True)
+        _ip("netns", "del", self.unique)
+        _ip("netns", "add", self.unique)
+        _ip("-n", self.unique, "link", "set", "lo", "up")
+
+    def processes(self) -> list[int]:
+        """The agent and its helpers: they have the node's directories on their command lines."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = entry.read_text().split("\0")
+                if any(word.startswith((str(self.run), str(self.state))) for word in words):
+                    found.append(int(entry.parent.name))
+        return found
+
+    def contained(self) -> list[int]:
+        """Everything that runs in the node's containers."""
+        groups = Path("/sys/fs/cgroup").glob(f"*/{self.cgroup_root}/**/cgroup.procs")
+        return sorted({int(pid) for group in groups for pid in group.read_text().split()})
 
     def pid(self) -> int:
         assert self.process is not None

@@ -105,6 +105,10 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
         if self._down is not None:
             self._down.put_nowait(message)
 
+    def forget(self, name: str) -> Any:
+        """Do not say this section again by itself; what it said."""
+        return getattr(self._resend.pop(name), name)
+
     def give_range(self, subnet: str = "10.208.4.0/22") -> None:
         section = PeerSection(self.next_stamp(), self._version, (subnet,), "10.208.0.0/12", "10.224.0.0/16")
         self.say(peers=wire.to_wire(section))
