@@ -14,7 +14,7 @@ from cli.exits import Wrong
 if TYPE_CHECKING:
     from cli.connection import Client
 
-OLD_SECONDS = 5.0
+OLD_SECONDS = 8.0
 """A control plane that has not heard from its store for longer may show what is no longer so."""
 
 

@@ -45,6 +45,20 @@ class Seen:
     """By uid, also those that are gone: a failed task's last words matter most."""
     is_gone: bool = False
 
+    def note_task(self, view: Any) -> None:
+        """A task that failed and is then told to stop ends as stopped: what it said before tells more."""
+        identity = view.task.id
+        uid = f"{identity.birth}-{identity.slot}-{identity.attempt}"
+        known = self.tasks.get(uid)
+        if known is None or view.state not in _ENDING or known.state not in _TELLING:
+            self.tasks[uid] = view
+
+
+_TELLING = {6, 9, 10}
+"""Backoff, failed, rejected."""
+_ENDING = {7, 8}
+"""Stopping, complete."""
+
 
 def judge(goal: Goal, seen: Seen) -> Standing:
     """Asked after every change."""
@@ -59,7 +73,7 @@ def judge(goal: Goal, seen: Seen) -> Standing:
     outcome = _outcome(goal, view)
     if outcome in {"failed", "aborted"}:
         return Standing.MOVING if phase == "rolling-back" else Standing.FAILED
-    if phase == "canary" and "rollout promote" in view.rollout.waiting:
+    if phase == "canary" and "rollout promote" in view.rollout.waiting and not _is_let_pass(view):
         return Standing.HELD
     is_whole = view.ready >= view.desired and view.updated >= view.desired
     return Standing.SERVING if view.status == "Running" and is_whole else Standing.MOVING
@@ -117,6 +131,14 @@ def left(goals: Iterable[Goal], seen: Mapping[str, Seen]) -> str:
     return "\n".join(lines)
 
 
+def _is_let_pass(view: Any) -> bool:
+    """The user has promoted the present step, and the rollout has yet to hear of it."""
+    orders = view.service.orders
+    if orders.promoted_revision != view.service.revision:
+        return False
+    return bool(orders.promoted_steps < 0 or orders.promoted_steps > view.rollout.step)
+
+
 def _outcome(goal: Goal, view: Any) -> str:
     for each in reversed(view.rollout.outcomes):
         if each.revision == goal.revision:
@@ -136,8 +158,11 @@ def _state(goal: Goal, seen: Seen) -> str:
     if judge(goal, seen) is Standing.SERVING:
         return "serving"
     reason = view.rollout.waiting or view.reason or view.rollout.verdict
-    word = "going back" if view.rollout.phase == "rolling-back" else view.status.lower()
+    word = "going back" if view.rollout.phase == "rolling-back" else _WORDS.get(view.status, view.status.lower())
     return f"{word}: {reason}" if reason else word
+
+
+_WORDS = {"RolledBack": "rolled back"}
 
 
 def _bar(done: int, whole: int) -> str:

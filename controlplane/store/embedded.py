@@ -37,7 +37,7 @@ class Settings:
     quota_bytes: int = 2 * 2**30
     history_kept: str = "10m"
     """How much history compaction leaves, in etcd's notation of durations."""
-    progress_seconds: float = 5.0
+    progress_seconds: float = 2.0
     """How often an idle watch hears that it has missed nothing."""
 
 

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# A three-node cluster on this machine deploys, heals, rolls, rolls back and canaries a web service.
+#   make demo          shows it and removes everything
+#   make demo KEEP=1   leaves the cluster up for playing
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+export PATH="$PWD/.venv/bin:$PATH"
+NAME=demo
+WORK=$(mktemp -d)
+bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' off=$'\e[0m'
+[ -t 1 ] || bold='' dim='' green='' off=''
+
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$off"; }
+run() { printf '%s$ %s%s\n' "$green" "$*" "$off"; "$@"; }
+quietly() { "$@" > "$WORK/log" 2>&1 || { cat "$WORK/log" >&2; return 1; }; }
+
+finish() {
+    status=$?
+    if [ "${KEEP:-}" = 1 ] && [ $status = 0 ]; then
+        say "The cluster stays up. Try: orchctl get tasks, orchctl why web.1, orchctl dev kill node-2"
+        echo "${dim}Take it down with: orchctl dev down --name $NAME${off}"
+    else
+        quietly orchctl dev down --name $NAME || true
+    fi
+    rm -rf "$WORK"
+    exit $status
+}
+
+quietly orchctl dev down --name $NAME || true # what an earlier demo kept
+trap finish EXIT
+
+say "1. A cluster of three nodes, each in its own network namespace, and a registry"
+run orchctl dev up --nodes 3 --registry --name $NAME
+REGISTRY=$(orchctl dev status --name $NAME | awk '$2 == "registry" { print $3 }')
+NODES=$(orchctl dev status --name $NAME | awk '$2 ~ /^node-/ { print $3 }')
+run orchctl label node/node-3 ring=canary
+echo "${dim}pushing images made of busybox: web:1, web:2, web:3-broken, web:4${off}"
+quietly python deploy/demo/images.py "$REGISTRY" web:1 web:2 web:3-broken web:4
+
+version() { # manifest of one version
+    sed "s#127.0.0.1:5000/web:.*#$REGISTRY/web:$1#; s#progressDeadline: .*#progressDeadline: 8s#" "${2:-manifests/web.yaml}" > "$WORK/web.yaml"
+    echo "$WORK/web.yaml"
+}
+ask_every_node() {
+    for node in $NODES; do
+        printf '  curl http://%s:30080/version  →  ' "$node"
+        python - "$node" <<'PYTHON'
+import sys, urllib.request
+print("version", urllib.request.urlopen(f"http://{sys.argv[1]}:30080/version", timeout=5).read().decode().strip())
+PYTHON
+    done
+}
+
+say "2. A web service: three replicas, healthy on three nodes"
+run orchctl apply -f "$(version 1)"
+run orchctl get tasks
+ask_every_node
+
+say "3. A container is killed, and comes back by itself"
+PID=$(orchctl get task/web.2 -o 'jsonpath={.status.containers[0].pid}')
+run kill -9 "$PID"
+run orchctl wait task/web.2 --for=ready --timeout 10s
+run orchctl get tasks
+
+say "4. A rolling update to version 2"
+run orchctl diff -f "$(version 2)" || [ $? = 1 ]
+run orchctl apply -f "$(version 2)"
+ask_every_node
+
+say "5. Version 3 is broken: it rolls back by itself and says why"
+if run orchctl apply -f "$(version 3-broken)"; then
+    echo "version 3 should have failed" >&2
+    exit 1
+fi
+run orchctl rollout history web
+ask_every_node
+
+say "6. Version 4 goes to the canary node first, and stays there until it is promoted"
+run orchctl apply -f "$(version 4 deploy/demo/web-canary.yaml)" --wait=false
+until orchctl rollout status web | grep -q 'promote'; do sleep 0.5; done
+run orchctl rollout status web
+ask_every_node
+run orchctl rollout promote web
+run orchctl get tasks
+ask_every_node
+
+say "7. Why is it there? And what happened?"
+run orchctl why web.1
+run orchctl events svc/web --tail 12
+
+say "8. Everything is removed"
+run orchctl delete svc/web
+run orchctl get tasks
+say "That was orch."

@@ -1,0 +1,114 @@
+"""A dev cluster for tests, driven as a user drives it: by `orchctl`."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.dev import cluster as clusters
+from deploy.demo import images
+
+ORCHCTL = Path(sys.executable).parent / "orchctl"
+
+
+@dataclass(frozen=True, slots=True)
+class Dev:
+    """One cluster, its registry, and a place for files."""
+
+    cluster: clusters.DevCluster
+    config: Path
+    work: Path
+
+    def orchctl(self, *arguments: str, expect: int | None = 0, stdin: str = "", errors: bool = True) -> str:
+        """What it printed, to both streams if `errors`; its exit code must be `expect` (None: any)."""
+        done = subprocess.run(
+            [ORCHCTL, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            env=os.environ | {"ORCH_CONFIG": str(self.config), "COLUMNS": "200"},
+        )
+        said = done.stdout + done.stderr if errors else done.stdout
+        assert expect is None or done.returncode == expect, (
+            f"orchctl {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
+        return said
+
+    def items(self, *what: str) -> list[dict[str, Any]]:
+        """`orchctl get … -o json` as a list."""
+        found = json.loads(self.orchctl("get", *what, "-o", "json", errors=False))
+        return list(found["items"]) if found.get("kind") == "List" else [found]
+
+    def tasks(self, service: str, *, finished: bool = False) -> list[dict[str, Any]]:
+        """The status of each task of a service."""
+        every = self.items("tasks", *(["--all"] if finished else []))
+        return [each["status"] for each in every if each["status"]["task"]["id"]["service"] == service]
+
+    def push(self, name: str) -> str:
+        """Push the web image under this name; the whole reference."""
+        return images.push_web(self.cluster.registry_address, name)
+
+    def manifest(self, text: str) -> str:
+        """A file with this text, with REGISTRY replaced."""
+        handle, path = tempfile.mkstemp(suffix=".yaml", dir=self.work)
+        with os.fdopen(handle, "w") as file:
+            file.write(text.replace("REGISTRY", self.cluster.registry_address))
+        return path
+
+    def apply(self, text: str, *options: str, expect: int | None = 0) -> str:
+        """`orchctl apply` of this text."""
+        return self.orchctl("apply", "-f", self.manifest(text), *options, expect=expect)
+
+    def delete(self, *references: str) -> None:
+        """Delete, and wait until all of it has gone."""
+        self.orchctl("delete", *references)
+        for reference in references:
+            if reference.startswith("svc/"):
+                self.orchctl("wait", reference, "--for", "deleted", "--timeout", "30s")
+
+    def fetch(self, node: int, port: int, path: str = "/version") -> str:
+        """What a published port of a node answers."""
+        url = f"http://{self.cluster.node(node).address}:{port}{path}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return str(answer.read().decode().strip())
+
+    def processes(self, part: str) -> dict[str, int]:
+        """Command line → pid of the processes of one part."""
+        from cli.dev import processes
+
+        found = {}
+        for pid in processes.marked(self.cluster.name, part):
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                found[f"{name}: {command}"] = pid
+        return found
+
+
+@contextlib.contextmanager
+def running(nodes: int = 3) -> Iterator[Dev]:
+    """A cluster that is gone at the end, whatever happens."""
+    name = f"t{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="orch-e2e-") as directory:
+        work = Path(directory)
+        config = work / "config"
+        environment = os.environ | {"ORCH_CONFIG": str(config)}
+        up = [ORCHCTL, "dev", "up", "--name", name, "--nodes", str(nodes), "--registry"]
+        down = [ORCHCTL, "dev", "down", "--name", name]
+        try:
+            made = subprocess.run(up, env=environment, capture_output=True, text=True, check=False)
+            assert made.returncode == 0, made.stdout + made.stderr
+            cluster = clusters.load(name)
+            assert cluster is not None
+            yield Dev(cluster, config, work)
+        finally:
+            subprocess.run(down, env=environment, capture_output=True, check=False)
