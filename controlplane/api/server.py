@@ -17,7 +17,7 @@ from controlplane.api.streaming import Streaming
 from orch.v1 import control_pb2_grpc, sessions_pb2, sessions_pb2_grpc
 
 LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
-MOST_JOINS_AT_ONCE = 32
+MOST_JOINS_AT_ONCE = 256
 STOP_GRACE_SECONDS = 0.5
 
 _OPTIONS: tuple[tuple[str, int], ...] = (

@@ -19,8 +19,9 @@ from orch.model.config import Secret
 from orch.model.names import ServiceName
 from orch.v1 import sessions_pb2, values_pb2
 
+REST_FACTOR = 2.0
+"""After telling, others have the processor for so many times as long."""
 ENDPOINTS_REST_FACTOR = 8.0
-"""Endpoints go to everybody: after a round of them, others have the processor for so many times as long."""
 
 Endpoints = Callable[[Any, ServiceName], ServiceEndpoints]
 
@@ -57,6 +58,7 @@ class Teller:
         self._stale_services: set[ServiceName] = set()
         self._endpoints: dict[ServiceName, ServiceEndpoints] = {}
         self._endpoint_messages: dict[ServiceName, values_pb2.ServiceEndpoints] = {}
+        self._rest_until = 0.0
         self._endpoints_rest_until = 0.0
         self._endpoints_waiting = False
         self._endpoints_version = 0
@@ -101,9 +103,11 @@ class Teller:
             self._schedule()
 
     def _schedule(self) -> None:
+        """At once after a quiet time; in a storm of changes, many of them together."""
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            loop = asyncio.get_running_loop()
+            loop.call_at(self._rest_until, self._flush)
 
     def _flush(self) -> None:
         """Everything that is due, to everybody it is due to."""
@@ -111,30 +115,30 @@ class Teller:
         epoch = self._leader.epoch
         if epoch is None or not self._picture.is_whole_at(epoch) or self._picture.cluster.identity is None:
             return  # those who are told come back to the next leader
-        stamp = values_pb2.Stamp()
-        stamp.CopyFrom(wire.to_wire(self.stamp(epoch)))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        stamp = wire.to_wire(self.stamp(epoch))
         due, self._due = self._due, set()
         for name in due & self._sessions.keys():
             self._tell_tasks(name, stamp)
         peers, self._peers_due = self._peers_due, set()
         for name in peers & self._sessions.keys():
             self._tell_peers(name, stamp)
+        self._rest_until = loop.time() + (loop.time() - began) * REST_FACTOR
         if self._stale_services or self._endpoints_due:
             self._flush_endpoints(stamp)
 
     def _flush_endpoints(self, stamp: values_pb2.Stamp) -> None:
-        """At once after a quiet time; in a storm of changes, several of them together."""
+        """They go to everybody, so they rest longer."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if began < self._endpoints_rest_until:
-            if not self._endpoints_waiting:
-                self._endpoints_waiting = True
-                loop.call_at(self._endpoints_rest_until, self._end_rest)
-            return
-        self._refresh_endpoints()
-        self._tell_endpoints(stamp)
-        took = loop.time() - began
-        self._endpoints_rest_until = began + took * (1 + ENDPOINTS_REST_FACTOR)
+        if began >= self._endpoints_rest_until:
+            self._refresh_endpoints()
+            self._tell_endpoints(stamp)
+            self._endpoints_rest_until = loop.time() + (loop.time() - began) * ENDPOINTS_REST_FACTOR
+        elif not self._endpoints_waiting:
+            self._endpoints_waiting = True
+            loop.call_at(self._endpoints_rest_until, self._end_rest)
 
     def _end_rest(self) -> None:
         self._endpoints_waiting = False

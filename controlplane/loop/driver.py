@@ -136,7 +136,10 @@ class Driver:
             self._add_all(self._picture.cluster.services)
         began = self._clock.steady()
         decided = self._decide(now)
-        self.figures.longest_slice = max(self.figures.longest_slice, self._clock.steady() - began)
+        took = self._clock.steady() - began
+        self.figures.longest_slice = max(self.figures.longest_slice, took)
+        if took > SLICE_SECONDS:
+            log.info("deciding on %d services took %.0f ms", len(decided.names), took * 1000)
         self._note_waiting(decided, now)
         await self._carry_out(decided, now)
 

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+from controlplane.store import keys, port
 from orch import wire
 from orch.model import cluster, config, event, node, rollout, service, task
 from orch.model.names import ObjectName, TaskId
-
-from controlplane.store import keys, port
 
 Value = (
     service.Service
