@@ -96,7 +96,7 @@ async def _store(settings: Settings) -> AsyncIterator[tuple[port.Store, etcd_cha
 
 
 async def _depose_the_dead(store: port.Store) -> None:
-    """Nobody else can use an etcd of our own: whoever still seems to lead is our past, so its lease need not run out."""
+    """Nobody else can use an etcd of our own: whoever still seems to lead is our past."""
     await store.commit([], [port.Delete(keys.LEADER)])
 
 

@@ -94,7 +94,7 @@ class Plane:
         self.join_address = ""
 
     async def start(self) -> None:
-        """Returns when users and nodes are served, by us or by another leader. Raises CannotListen, StoreError."""
+        """Returns when somebody leads and users and nodes are served. Raises CannotListen, StoreError."""
         self._spawn("mirror", self.mirror.run())
         self._spawn("leadership", self.leadership.run())
         self._spawn("driver", self.driver.run())
@@ -125,7 +125,7 @@ class Plane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _wait_led(self) -> None:
-        """Until this or another control plane leads; after a crash that takes as long as the leader's lease."""
+        """Until this or another control plane leads: after a crash, as long as the leader's lease."""
         led = asyncio.Event()
         stop = self.leadership.listen(lambda: led.set() if self.leadership.leader is not None else None)
         try:

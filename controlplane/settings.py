@@ -11,7 +11,7 @@ The data directory holds, besides the store of an embedded etcd in `etcd/`:
 | `join-token` | a token for `orch-agent --join`, valid and renewed while the control plane runs (0600) |
 | `sealing.key` | encrypts secrets before they reach the store (0600) |
 
-Another control plane of the same cluster needs copies of `ca.crt`, `ca.key` and `sealing.key` before it starts.
+Another control plane of the cluster needs copies of `ca.crt`, `ca.key` and `sealing.key` before it starts.
 """
 
 import argparse

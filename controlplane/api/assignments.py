@@ -13,6 +13,9 @@ from orch.model.task import Task, Wanted
 FileKey = tuple[bool, ObjectName, int]
 """Secret or config, its name, its version."""
 
+Mounts = dict[tuple[ServiceName, int], tuple[FileKey, ...]]
+"""What each revision mounts."""
+
 Versions = Callable[[FileKey], Config | Secret | None]
 
 
@@ -33,10 +36,12 @@ def templates_for(cluster: snapshot.Cluster, node: str) -> tuple[AssignedTemplat
     )
 
 
-def file_keys_for(cluster: snapshot.Cluster, node: str) -> tuple[FileKey, ...]:
-    """Which versions of configs and secrets the unfinished tasks of the node mount, and nothing else."""
+def file_keys_for(cluster: snapshot.Cluster, node: str, mounts: Mounts) -> tuple[FileKey, ...]:
+    """Which versions of configs and secrets the unfinished tasks of the node mount, and nothing else.
+
+    `mounts` remembers, from one node to the next, what the revisions of this picture mount.
+    """
     wanted: set[FileKey] = set()
-    mounts: dict[tuple[ServiceName, int], tuple[FileKey, ...]] = {}
     for task in cluster.tasks_on(node):
         revision = (task.id.owner, task.revision)
         if revision not in mounts:

@@ -119,8 +119,9 @@ class Teller:
         began = loop.time()
         stamp = wire.to_wire(self.stamp(epoch))
         due, self._due = self._due, set()
+        mounts: assignments.Mounts = {}
         for name in due & self._sessions.keys():
-            self._tell_tasks(name, stamp)
+            self._tell_tasks(name, stamp, mounts)
         peers, self._peers_due = self._peers_due, set()
         for name in peers & self._sessions.keys():
             self._tell_peers(name, stamp)
@@ -146,9 +147,9 @@ class Teller:
 
     # ── the four sections ────────────────────────────────────────────────────────────────────────────────
 
-    def _tell_tasks(self, name: str, stamp: values_pb2.Stamp) -> None:
+    def _tell_tasks(self, name: str, stamp: values_pb2.Stamp, mounts: assignments.Mounts) -> None:
         cluster = self._picture.cluster
-        files = assignments.file_keys_for(cluster, name)
+        files = assignments.file_keys_for(cluster, name, mounts)
         if self._is_new(name, "files", files):
             found = assignments.files_for(files, self._picture.version_of, self._opened)
             message = values_pb2.FileSection(

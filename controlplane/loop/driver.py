@@ -1,7 +1,7 @@
 """Wake, look, decide, commit: the only actor of the control plane.
 
 Level-triggered: a name in the queue says "look", nothing more. A conflict means "look again". Decisions are
-made on the picture with our own commits in it, in slices so short that heartbeats and lease are never starved.
+made on the picture with our own commits in it, in slices so short that no heartbeat waits for long.
 """
 
 import asyncio

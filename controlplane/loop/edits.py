@@ -1,8 +1,8 @@
 """What was decided → groups of store operations, with what they were decided on as guards. Pure.
 
 A group is what must happen together. A value saved twice is saved once, as it is in the end, where it was
-saved first. A decision that would otherwise write one key twice (a port changes hands) is cut before the second
-write: the rest is decided again, on the picture with the first part done.
+saved first. A decision that would otherwise write one key twice (a port changes hands) is cut there: the rest
+is decided again, on the picture with the first part done.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

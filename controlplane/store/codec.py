@@ -90,7 +90,8 @@ def decode(entry: port.Entry) -> Value | None:
     kind = _kind(entry.key)
     if kind is None:
         return None
-    return born(wire.decode(entry.value, kind), entry.created)
+    value: Value = wire.decode(entry.value, kind)
+    return born(value, entry.created)
 
 
 def task_of(key: str) -> TaskId:
@@ -106,7 +107,7 @@ def name_of(key: str, prefix: str) -> ObjectName:
     return ObjectName(namespace, name)
 
 
-def born(value: Any, created: int) -> Any:
+def born(value: Value, created: int) -> Value:
     """A service is given its birth by the store: the revision that created its key."""
     if isinstance(value, service.Service) and value.birth == 0:
         return replace(value, birth=created)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from orch import wire
 from orch.model.names import TaskId
 from orch.v1 import control_pb2 as pb
-
 from tests.support import agents, planes
 
 pytestmark = pytest.mark.etcd
@@ -34,7 +34,8 @@ class Process:
     join_address: str
 
     def credential(self) -> agents.Credential:
-        return agents.Credential(*((self.data / name).read_bytes() for name in ("admin.crt", "admin.key", "ca.crt")))
+        names = ("admin.crt", "admin.key", "ca.crt")
+        return agents.Credential(*((self.data / name).read_bytes() for name in names))
 
     async def join(self, node: str) -> agents.Credential:
         invitation = (self.data / "join-token").read_text()
@@ -61,7 +62,7 @@ async def running(data: Path) -> AsyncIterator[Process]:
 
 
 async def test_an_apply_is_told_and_survives_the_death_of_the_control_plane(tmp_path: Path) -> None:
-    """P10: killed without a word, it comes back with all it had acknowledged, and every task keeps its identity."""
+    """P10: killed without a word, it comes back with all it had acknowledged; every task is the same."""
     async with running(tmp_path / "data") as first:
         agent = agents.Agent("n1", first.address, await first.join("n1"))
         await agent.start()
@@ -100,7 +101,7 @@ async def test_a_directory_serves_one_control_plane_and_its_keys_are_private(tmp
 
 
 async def test_one_replica_is_told_within_a_blink(tmp_path: Path) -> None:
-    """No timer is on the way from apply to told: etcd's fsync and the machine decide, and half a second is ages."""
+    """No timer is on the way from apply to told: fsync and the machine decide, and half a second is ages."""
     async with running(tmp_path / "data") as up:
         agent = agents.Agent("n1", up.address, await up.join("n1"))
         await agent.start()

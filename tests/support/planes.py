@@ -75,7 +75,7 @@ async def start(data: Path, store: port.Store | None = None, **changed: Any) -> 
         data=data, listen=("127.0.0.1:0",), join_listen="127.0.0.1:0", advertise="127.0.0.1:1", name="test"
     )
     settings = replace(settings, **changed)
-    data.mkdir(exist_ok=True)
+    data.mkdir(exist_ok=True)  # noqa: ASYNC240  a test waits for nobody else
     grounds = await plane.prepare(settings, store or memory.MemoryStore.fresh(), clock.SystemClock())
     running = plane.Plane(grounds)
     await running.start()

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
+
 from orch import wire
 from orch.model.names import ObjectName
 from orch.v1 import control_pb2 as pb
-
 from tests.support import agents, planes
 
 WEB = pb.ScaleRequest().service
@@ -21,7 +21,9 @@ async def refused(call: Any) -> tuple[StatusCode, str]:
 
 
 def config(data: dict[str, bytes], name: str = "settings") -> Any:
-    return pb.Document(source="c.yaml:1", config={"name": {"namespace": "default", "name": name}, "data": data})
+    return pb.Document(
+        source="c.yaml:1", config={"name": {"namespace": "default", "name": name}, "data": data}
+    )
 
 
 async def test_a_second_apply_of_the_same_changes_nothing(running: planes.Running) -> None:
@@ -30,7 +32,9 @@ async def test_a_second_apply_of_the_same_changes_nothing(running: planes.Runnin
     assert (again.objects[0].action, again.objects[0].target_revision) == ("unchanged", 1)
 
 
-async def test_only_a_changed_template_makes_a_revision_and_absent_replicas_stay(running: planes.Running) -> None:
+async def test_only_a_changed_template_makes_a_revision_and_absent_replicas_stay(
+    running: planes.Running,
+) -> None:
     await running.stub.Apply(planes.applying(planes.a_service(replicas=2)))
     await running.stub.Scale(pb.ScaleRequest(service=WEB, replicas=5))
     reply = await running.stub.Apply(planes.applying(planes.a_service(image="web:2")))
@@ -85,7 +89,9 @@ async def test_a_changed_config_makes_a_new_revision_of_what_mounts_it(running: 
         ("config", "changed"),
         ("service", "changed"),
     ]
-    await agent.wait_until(lambda it: any(dict(each.data) == {"s.conf": b"2"} for each in it.told["files"].files))
+    await agent.wait_until(
+        lambda it: any(dict(each.data) == {"s.conf": b"2"} for each in it.told["files"].files)
+    )
 
 
 async def test_a_secret_is_in_clear_on_the_way_to_its_node_only(running: planes.Running) -> None:
@@ -120,12 +126,18 @@ async def test_a_deleted_service_goes_when_its_tasks_have_gone(running: planes.R
     await running.stub.Apply(planes.applying(planes.a_service(replicas=3)))
     await running.wait_until(lambda cluster: sum(each.ready for each in cluster.statuses.values()) == 3)
     await running.stub.Delete(pb.DeleteRequest(references=[pb.Reference(kind="service", name="web")]))
-    await running.wait_until(lambda cluster: not cluster.services and not cluster.tasks and not cluster.statuses)
+    await running.wait_until(
+        lambda cluster: not cluster.services and not cluster.tasks and not cluster.statuses
+    )
     await agent.wait_until(lambda it: not it.tasks())
 
 
-async def test_a_service_applied_over_its_tombstone_shares_no_task_with_its_past(running: planes.Running) -> None:
-    stubborn = await running.agent("n1", script=lambda wanted, _: [(agents.TaskState.RUNNING, True)] if wanted == "run" else [])
+async def test_a_service_applied_over_its_tombstone_shares_no_task_with_its_past(
+    running: planes.Running,
+) -> None:
+    stubborn = await running.agent(
+        "n1", script=lambda wanted, _: [(agents.TaskState.RUNNING, True)] if wanted == "run" else []
+    )
     await running.stub.Apply(planes.applying(planes.a_service(replicas=1)))
     await stubborn.wait_until(lambda it: bool(it.said))
     await running.stub.Delete(pb.DeleteRequest(references=[pb.Reference(kind="service", name="web")]))
@@ -206,11 +218,17 @@ async def test_a_watch_tells_what_there_is_and_then_what_changes(running: planes
         seen.append(reply)
         if reply.synced:
             break
-    names = [each.service.service.name.name for reply in seen for each in reply.changed if each.HasField("service")]
+    names = [
+        each.service.service.name.name for reply in seen for each in reply.changed if each.HasField("service")
+    ]
     assert names == ["old"]
     await running.stub.Apply(planes.applying(planes.a_service("new")))
     async for reply in watch:
-        if any(each.HasField("task") and each.task.ready for each in reply.changed if each.task.task.id.service == "new"):
+        if any(
+            each.HasField("task") and each.task.ready
+            for each in reply.changed
+            if each.task.task.id.service == "new"
+        ):
             break
     await running.stub.Delete(pb.DeleteRequest(references=[pb.Reference(kind="service", name="new")]))
     gone: set[str] = set()

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from controlplane.api import authority
 from grpc import StatusCode, aio, insecure_channel, ssl_channel_credentials
+
+from controlplane.api import authority
 from orch.identity import introduction, roles, token
 from orch.identity import request as requests
-from orch.v1 import control_pb2, sessions_pb2 as pb, sessions_pb2_grpc
-
+from orch.v1 import control_pb2, sessions_pb2_grpc
+from orch.v1 import sessions_pb2 as pb
 from tests.support import agents, planes
 
 
@@ -17,7 +18,9 @@ def invitation(running: planes.Running) -> token.JoinToken:
 
 
 async def joined(running: planes.Running, **fields: Any) -> Any:
-    channel = aio.secure_channel(running.join_address, ssl_channel_credentials(running.ca), options=agents.OPTIONS)
+    channel = aio.secure_channel(
+        running.join_address, ssl_channel_credentials(running.ca), options=agents.OPTIONS
+    )
     async with channel:
         return await sessions_pb2_grpc.JoinStub(channel).Join(pb.JoinRequest(**fields))
 
@@ -41,10 +44,16 @@ async def test_unknown_foreign_and_expired_tokens_are_refused(running: planes.Ru
     stranger = token.JoinToken.fresh(invitation(running).cluster, running.ca)
     code, words = await refused(joined(running, token=str(stranger), node="n1", request=request))
     assert (code, "orchctl node join-token" in words) == (StatusCode.PERMISSION_DENIED, True)
-    foreign = token.JoinToken("other", invitation(running).ca_digest, invitation(running).id, invitation(running).secret)
-    assert (await refused(joined(running, token=str(foreign), node="n1", request=request)))[0] is StatusCode.PERMISSION_DENIED
+    foreign = token.JoinToken(
+        "other", invitation(running).ca_digest, invitation(running).id, invitation(running).secret
+    )
+    assert (await refused(joined(running, token=str(foreign), node="n1", request=request)))[
+        0
+    ] is StatusCode.PERMISSION_DENIED
     made, _ = await running.plane.tokens.make(100.0, now=0.0)
-    assert (await refused(joined(running, token=str(made), node="n1", request=request)))[0] is StatusCode.PERMISSION_DENIED
+    assert (await refused(joined(running, token=str(made), node="n1", request=request)))[
+        0
+    ] is StatusCode.PERMISSION_DENIED
 
 
 async def test_a_request_for_another_name_is_refused(running: planes.Running) -> None:
@@ -64,7 +73,9 @@ async def test_a_name_belongs_to_the_key_that_joined_first(running: planes.Runni
     assert again.certificate != first.certificate
 
 
-async def test_an_old_key_renews_without_a_token_and_may_hand_over_to_a_new_key(running: planes.Running) -> None:
+async def test_an_old_key_renews_without_a_token_and_may_hand_over_to_a_new_key(
+    running: planes.Running,
+) -> None:
     first = await agents.join(running.join_address, running.ca, invitation(running), "n1")
     request = requests.make(requests.new_key(), "n1")
     reply = await joined(
@@ -111,11 +122,15 @@ async def test_no_listener_answers_a_stranger(running: planes.Running) -> None:
             code, _ = await refused(agents.control(channel).Version(control_pb2.VersionRequest(), timeout=3))
             return code
 
-    anonymous = aio.secure_channel(running.address, ssl_channel_credentials(running.ca), options=agents.OPTIONS)
+    anonymous = aio.secure_channel(
+        running.address, ssl_channel_credentials(running.ca), options=agents.OPTIONS
+    )
     assert await asked(anonymous) is StatusCode.UNAVAILABLE
     assert await asked(aio.insecure_channel(running.address)) is StatusCode.UNAVAILABLE
     other = authority.found("c2", 1_790_000_000.0)
-    forged = authority.issue(other, roles.Caller("admin", roles.Role.ADMIN), running.plane._grounds.clock.now())
+    forged = authority.issue(
+        other, roles.Caller("admin", roles.Role.ADMIN), running.plane._grounds.clock.now()
+    )
     stranger = agents.Credential(forged.certificate, forged.key, running.ca)
     assert await asked(stranger.channel(running.address)) is StatusCode.UNAVAILABLE
     assert insecure_channel is not None
@@ -127,8 +142,12 @@ async def test_a_user_may_read_and_apply_but_not_run_the_cluster(running: planes
     async with agents.Credential(own.certificate, own.key, running.ca).channel(running.address) as channel:
         stub = agents.control(channel)
         await stub.Apply(planes.applying(planes.a_service()))
-        assert (await stub.Get(control_pb2.GetRequest(kinds=["services"]))).objects[0].service.service.updated_by == "ann"
-        assert (await refused(stub.JoinToken(control_pb2.JoinTokenRequest())))[0] is StatusCode.PERMISSION_DENIED
+        assert (await stub.Get(control_pb2.GetRequest(kinds=["services"]))).objects[
+            0
+        ].service.service.updated_by == "ann"
+        assert (await refused(stub.JoinToken(control_pb2.JoinTokenRequest())))[
+            0
+        ] is StatusCode.PERMISSION_DENIED
 
 
 async def test_an_administrator_makes_a_token_that_joins(running: planes.Running) -> None:

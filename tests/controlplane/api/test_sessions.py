@@ -11,7 +11,6 @@ from orch.model.names import TaskId
 from orch.model.task import TaskState
 from orch.v1 import control_pb2 as pb
 from orch.v1 import sessions_pb2, sessions_pb2_grpc
-
 from tests.support import agents, planes
 
 
@@ -44,11 +43,15 @@ async def test_a_node_keeps_its_range_and_its_user_labels_when_it_comes_back(run
     )
 
 
-async def test_sections_come_with_growing_versions_and_only_when_they_changed(running: planes.Running) -> None:
+async def test_sections_come_with_growing_versions_and_only_when_they_changed(
+    running: planes.Running,
+) -> None:
     agent = await running.agent("n1")
     await running.stub.Apply(planes.applying(planes.a_service(replicas=4)))
     await running.wait_until(lambda cluster: sum(each.ready for each in cluster.statuses.values()) == 4)
-    await agent.wait_until(lambda it: "endpoints" in it.told and len(it.told["endpoints"].services[0].endpoints) == 4)
+    await agent.wait_until(
+        lambda it: "endpoints" in it.told and len(it.told["endpoints"].services[0].endpoints) == 4
+    )
     for versions in agent.versions.values():
         assert versions == sorted(set(versions))
     assert len(agent.versions["peers"]) == 1
@@ -89,7 +92,9 @@ async def test_a_node_cannot_speak_of_anothers_tasks(running: planes.Running) ->
 
 
 async def test_a_task_to_be_stopped_that_a_node_no_longer_knows_has_stopped(running: planes.Running) -> None:
-    agent = await running.agent("n1", script=lambda wanted, t: agents.runs_well(wanted, t) if wanted == "run" else [])
+    agent = await running.agent(
+        "n1", script=lambda wanted, t: agents.runs_well(wanted, t) if wanted == "run" else []
+    )
     await running.stub.Apply(planes.applying(planes.a_service()))
     await running.wait_until(lambda cluster: any(each.ready for each in cluster.statuses.values()))
     await agent.stop()
@@ -109,7 +114,9 @@ async def test_a_silent_node_is_down_and_its_tasks_run_elsewhere(tmp_path: Path)
         await running.agent("n2")
         await doomed.stop()
         await running.wait_until(
-            lambda cluster: sum(cluster.is_ready(task) and task.node == "n2" for task in cluster.all_tasks()) == 2
+            lambda cluster: (
+                sum(cluster.is_ready(task) and task.node == "n2" for task in cluster.all_tasks()) == 2
+            )
         )
         returned = agents.Agent("n1", running.address, doomed.credential, incarnation=2, said=doomed.said)
         running.stack.push_async_callback(returned.stop)
@@ -206,16 +213,20 @@ async def test_a_deposed_leader_changes_nothing(tmp_path: Path) -> None:
         agent.say(agent.status(task, TaskState.RUNNING, ready=True))
         running.plane.driver.wake(task.owner)
         await running.stub.Version(pb.VersionRequest())
-        await asyncio.wait_for(_until(lambda: running.plane.leadership.epoch is None), agents.WAIT_SECONDS)
+        await asyncio.wait_for(_deposed(running), agents.WAIT_SECONDS)
         written = [entry for entry in (await usurper.list("/orch/")).entries if entry.modified > before]
         assert [entry.key for entry in written if not entry.key.startswith(keys.TOKENS)] == []
     finally:
         await running.stop()
 
 
-async def _until(claim: Any) -> None:
-    while not claim():
-        await asyncio.sleep(0.01)
+async def _deposed(running: planes.Running) -> None:
+    gone = asyncio.Event()
+    leader = running.plane.leadership
+    stop = leader.listen(lambda: gone.set() if leader.epoch is None else None)
+    if leader.epoch is not None:
+        await gone.wait()
+    stop()
 
 
 async def test_logs_and_exec_go_through_a_stream_that_the_node_dials(running: planes.Running) -> None:

@@ -7,7 +7,6 @@ from orch.model.event import EventType
 from orch.model.names import ServiceName, TaskId
 from orch.model.rollout import Rollout
 from orch.model.task import Task, Wanted
-
 from tests.controlplane.loop.test_picture import WEB, a_task
 from tests.support.pictures import a_picture
 
@@ -62,7 +61,11 @@ def test_a_port_that_changes_hands_is_claimed_in_the_next_decision() -> None:
     cluster = a_picture().with_task(holder).with_claim("n1/:80/tcp", TASK)
     plan = edits.plan(
         cluster,
-        [change.ForgetTask(TASK), change.CreateTask(Task(heir, 1)), change.AssignTask(heir, "n1", ports=("n1/:80/tcp",))],
+        [
+            change.ForgetTask(TASK),
+            change.CreateTask(Task(heir, 1)),
+            change.AssignTask(heir, "n1", ports=("n1/:80/tcp",)),
+        ],
         NOW,
     )
     assert plan.was_cut
@@ -75,7 +78,12 @@ def test_a_port_that_changes_hands_is_claimed_in_the_next_decision() -> None:
 def test_a_retired_task_keeps_its_place_and_says_why() -> None:
     plan = edits.plan(a_picture().with_task(a_task("n1")), [change.RetireTask(TASK, "scaled to 0")], NOW)
     retired = saved(plan, TASK)
-    assert (retired.wanted, retired.node, retired.cause, retired.stop_at) == (Wanted.STOP, "n1", "scaled to 0", NOW)
+    assert (retired.wanted, retired.node, retired.cause, retired.stop_at) == (
+        Wanted.STOP,
+        "n1",
+        "scaled to 0",
+        NOW,
+    )
 
 
 def test_events_and_reasons_are_not_written_with_the_decision() -> None:
@@ -85,5 +93,7 @@ def test_events_and_reasons_are_not_written_with_the_decision() -> None:
 
 
 def test_what_is_already_gone_is_not_forgotten_twice() -> None:
-    plan = edits.plan(a_picture(), [change.RetireTask(TASK, "x"), change.ForgetService(ServiceName("a", "b"))], NOW)
+    plan = edits.plan(
+        a_picture(), [change.RetireTask(TASK, "x"), change.ForgetService(ServiceName("a", "b"))], NOW
+    )
     assert keys_of(plan) == [[keys.service(ServiceName("a", "b"))]]

@@ -86,5 +86,7 @@ def test_a_step_says_what_it_touched() -> None:
 
 def test_keys_of_others_are_left_alone() -> None:
     seen = picture.Picture()
-    seen.replace([port.Entry(keys.LEADER, b"127.0.0.1:1", 2, 2, 1), port.Entry(keys.token("x"), b"{}", 3, 3, 1)], 4)
+    seen.replace(
+        [port.Entry(keys.LEADER, b"127.0.0.1:1", 2, 2, 1), port.Entry(keys.token("x"), b"{}", 3, 3, 1)], 4
+    )
     assert not seen.cluster.modified

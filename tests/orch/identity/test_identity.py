@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from controlplane.api import authority
 from orch.identity import certificate, introduction, roles, token
 from orch.identity import request as requests
@@ -59,7 +60,9 @@ def test_a_certificate_says_whose_it_is_and_when_it_is_due() -> None:
 def test_a_renewed_certificate_of_the_same_key_has_the_same_key_digest() -> None:
     ca, key = authority.found("c1", NOW), requests.new_key()
     who = roles.Caller("n1", roles.Role.NODE)
-    first, second = (certificate.read(authority.sign(ca, requests.make(key, "n1"), who, NOW)) for _ in range(2))
+    first, second = (
+        certificate.read(authority.sign(ca, requests.make(key, "n1"), who, NOW)) for _ in range(2)
+    )
     assert first.key_digest == second.key_digest
 
 
