@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench proto clean prepare format
+.PHONY: help demo test test-vm check bench proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -17,6 +17,9 @@ demo: prepare ## a three-node cluster deploys, heals, rolls and canaries a web s
 test: prepare ## all tests, with real kernels, etcd and registries
 	@$(MAKE) --no-print-directory check
 	$(PYTEST) -m "root or etcd or registry or cluster"
+
+test-vm: prepare ## the runtime's tests where cgroup v2 is all there is, in an emulated machine (TESTS= for others)
+	@$(BIN)/python deploy/vm/test.py $(TESTS)
 
 check: prepare ## the quick part: format, lint, types, imports, unit tests, simulation
 	$(BIN)/ruff format --check .

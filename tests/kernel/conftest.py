@@ -39,6 +39,9 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Bench:
     """A runtime, the exits it told, and short ways to start and read containers."""
 
+    patience = float(os.environ.get("ORCH_TEST_PATIENCE", "1"))
+    """How many times longer than usual something may take: more than 1 on an emulated machine."""
+
     def __init__(self, directory: Path, layer: Path) -> None:
         self.directory = directory
         self.layer = layer
@@ -67,7 +70,7 @@ class Bench:
     async def run(self, script: str, **options: Any) -> tuple[Exited, str]:
         """Its end, and all that it said."""
         running = await self.launch("sh", "-c", script, **options)
-        exited = await asyncio.wait_for(self.runtime.wait(running.container), 10)
+        exited = await asyncio.wait_for(self.runtime.wait(running.container), 10 * self.patience)
         return exited, await self.said(running.container)
 
     async def said(self, container: str) -> str:
@@ -76,7 +79,7 @@ class Bench:
 
     async def heard(self, container: str, text: str) -> None:
         """Wait until it has said a line with this text."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * self.patience):
             async for line in logs.read(self.directory / "logs", container, follow=True):
                 if text in line.text:
                     return
@@ -111,7 +114,8 @@ async def bench(tmp_path: Path, busybox: Path) -> AsyncIterator[Bench]:
     finally:
         await made.runtime.shutdown()
     top = made.cgroup_root.partition("/")[0]
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/{top}")), "cgroups are left behind"
+    mount = Path("/sys/fs/cgroup")
+    assert not [*mount.glob(top), *mount.glob(f"*/{top}")], "cgroups are left behind"
     assert str(tmp_path) not in Path("/proc/mounts").read_text(), "mounts are left behind"
 
 

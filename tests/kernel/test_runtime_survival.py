@@ -4,6 +4,7 @@
 
 import asyncio
 import os
+import platform
 import signal
 import sys
 from pathlib import Path
@@ -48,13 +49,13 @@ async def test_containers_outlive_the_agent_that_started_them(bench: Any) -> Non
         stdout=asyncio.subprocess.PIPE,
     )
     assert agent.stdout
-    pid, start_time = map(int, (await asyncio.wait_for(agent.stdout.readline(), 10)).split())
+    pid, start_time = map(int, (await asyncio.wait_for(agent.stdout.readline(), 10 * bench.patience)).split())
     agent.kill()
     await agent.wait()
     await bench.heard("kept", "up")
     ended = _end_of(pid)
     os.kill(pid, signal.SIGUSR1)
-    await asyncio.wait_for(ended, 5)
+    await asyncio.wait_for(ended, 5 * bench.patience)
 
     await bench.open()
 
@@ -66,7 +67,7 @@ async def test_containers_outlive_the_agent_that_started_them(bench: Any) -> Non
 
 async def test_an_exit_is_told_to_the_next_agent_unless_acknowledged(bench: Any) -> None:
     exited, _ = await bench.run("exit 5")
-    await asyncio.wait_for(_acknowledged(bench, "c0"), 5)
+    await asyncio.wait_for(_acknowledged(bench, "c0"), 5 * bench.patience)
     await bench.runtime.close()
     bench.exits.clear()
 
@@ -87,10 +88,10 @@ async def test_containers_outlive_the_shim_and_their_exit_codes_are_exact(bench:
     await bench.runtime.signal("c0", signal.SIGUSR1)
     await bench.runtime.signal("c1", signal.SIGKILL)
     first, second = await asyncio.wait_for(
-        asyncio.gather(bench.runtime.wait("c0"), bench.runtime.wait("c1")), 10
+        asyncio.gather(bench.runtime.wait("c0"), bench.runtime.wait("c1")), 10 * bench.patience
     )
-    assert (first.exit_code, first.signal) == (42, None)
-    assert (second.exit_code, second.signal) == (None, signal.SIGKILL)
+    assert (first.exit_code, first.signal) in _told_of_strangers((42, None))
+    assert (second.exit_code, second.signal) in _told_of_strangers((None, signal.SIGKILL))
 
 
 async def test_an_exit_while_the_shim_is_away_is_known_by_the_logger(bench: Any) -> None:
@@ -109,8 +110,8 @@ async def test_an_exit_while_the_shim_is_away_is_known_by_the_logger(bench: Any)
     await bench.open()
 
     known = (await bench.runtime.containers())[running.container]
-    assert (known.exit_code, known.signal) == (42, None)
-    assert [exited.exit_code for exited in bench.exits] == [42]
+    assert (known.exit_code, known.signal) in _told_of_strangers((42, None))
+    assert [exited.exit_code for exited in bench.exits] == [known.exit_code]
 
 
 async def test_logs_go_on_after_the_logger_is_killed(bench: Any) -> None:
@@ -133,7 +134,7 @@ async def test_what_is_said_while_the_logger_is_away_is_written_when_it_is_back(
 
     os.kill(log, signal.SIGKILL)
 
-    assert await asyncio.wait_for(bench.said("short"), 10) == "last words"
+    assert await asyncio.wait_for(bench.said("short"), 10 * bench.patience) == "last words"
 
 
 async def test_a_shim_upgrades_in_place(bench: Any) -> None:
@@ -146,7 +147,7 @@ async def test_a_shim_upgrades_in_place(bench: Any) -> None:
     assert bench.helper("shim") == shim
     assert (await bench.runtime.containers())[running.container] == running
     await bench.runtime.signal(running.container, signal.SIGUSR1)
-    assert (await asyncio.wait_for(bench.runtime.wait(running.container), 5)).exit_code == 42
+    assert (await asyncio.wait_for(bench.runtime.wait(running.container), 5 * bench.patience)).exit_code == 42
 
 
 @pytest.mark.parametrize("milliseconds", [0, 1, 2, 3, 4, 6, 8, 12])
@@ -202,6 +203,12 @@ async def test_two_nodes_of_one_machine_do_not_meet(bench: Any, tmp_path: Path) 
         await other.runtime.shutdown()
     with pytest.raises(LaunchFailed, match="exists already"):
         await bench.launch("true", name="same")
+
+
+def _told_of_strangers(end: tuple[int | None, int | None]) -> list[tuple[int | None, int | None]]:
+    """How the end of nobody's child may be reported: before Linux 6.15 also as unknown, never as a guess."""
+    major, minor = map(int, platform.release().split(".")[:2])
+    return [end] if (major, minor) >= (6, 15) else [end, (None, None)]
 
 
 def _end_of(pid: int) -> "asyncio.Future[None]":

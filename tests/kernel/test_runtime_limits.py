@@ -1,0 +1,70 @@
+"""Limits as the kernel has them: written where it reads them, felt by the payload, and seen from inside."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.runtime import cgroup
+
+pytestmark = pytest.mark.root
+
+_V2 = {"memory.max": "33554432", "cpu.max": "25000 100000", "cpu.weight": "20", "pids.max": "17"}
+_V1 = {
+    "memory.limit_in_bytes": "33554432",
+    "cpu.cfs_quota_us": "25000",
+    "cpu.shares": "512",
+    "pids.max": "17",
+}
+
+
+async def test_limits_are_what_the_kernel_holds(bench: Any) -> None:
+    expected = _V2 if isinstance(cgroup.detect(), cgroup.V2) else _V1
+    limits = {"memory_bytes": 32 << 20, "cpu_cores": 0.25, "cpu_shares": 512, "pids": 17}
+
+    running = await bench.launch("sleep", "60", **limits)
+
+    assert _read(bench, running.container, *expected) == expected
+
+
+async def test_swap_is_no_way_round_the_memory_limit(bench: Any) -> None:
+    running = await bench.launch("sleep", "60", memory_bytes=32 << 20)
+
+    found = _read(bench, running.container, "memory.swap.max", "memory.memsw.limit_in_bytes")
+    if not found:
+        pytest.skip("this kernel does not count swap")
+    assert set(found.values()) <= {"0", "33554432"}  # v2 counts swap alone, v1 swap and memory together
+
+
+async def test_who_would_use_more_than_its_cpus_is_throttled(bench: Any) -> None:
+    work = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo did; sleep 60"
+    running = await bench.launch("sh", "-c", work, cpu_cores=0.5)
+    await bench.heard(running.container, "did")
+
+    words = " ".join(_reads(bench, running.container, "cpu.stat")).split()
+    assert int(words[words.index("nr_throttled") + 1]) > 0
+
+
+async def test_a_container_can_read_its_own_limit(bench: Any) -> None:
+    places = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    _, said = await bench.run(f"cat {places} 2>/dev/null", memory_bytes=32 << 20)
+
+    assert said == "33554432"
+
+
+async def test_the_main_process_outlives_the_oom_kill_of_a_child(bench: Any) -> None:
+    script = "dd if=/dev/zero of=/dev/null bs=200M count=1; echo child $?; exit 0"
+    exited, said = await bench.run(script, memory_bytes=32 << 20)
+
+    assert "child 137" in said
+    assert (exited.exit_code, exited.oom_killed) == (0, False)
+
+
+def _read(bench: Any, container: str, *names: str) -> dict[str, str]:
+    return {name: text.strip() for name in names for text in _reads(bench, container, name)}
+
+
+def _reads(bench: Any, container: str, name: str) -> list[str]:
+    """The file in every hierarchy that has it."""
+    groups = [Path(group) for group in bench.groups() if group.endswith(f"/{container}")]
+    return [file.read_text() for group in groups if (file := group / name).exists()]
