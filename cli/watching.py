@@ -112,8 +112,7 @@ def _note(reply: Any, goals: Sequence[Goal], seen: dict[str, Seen]) -> None:
         elif each.HasField("task"):
             task = each.task.task.id
             if (task.namespace, task.service) in known:
-                uid = f"{task.birth}-{task.slot}-{task.attempt}"
-                known[task.namespace, task.service].tasks[uid] = each.task
+                known[task.namespace, task.service].note_task(each.task)
     for gone in reply.removed:
         if gone.kind.removesuffix("s") == "service" and (gone.namespace, gone.name) in known:
             known[gone.namespace, gone.name].is_gone = True
@@ -131,12 +130,18 @@ def _shown() -> Iterator[Show]:
     from rich.live import Live
     from rich.text import Text
 
+    shown = ""
     with Live(auto_refresh=False, transient=False) as live:
 
         def show(goals: Sequence[Goal], seen: dict[str, Seen]) -> None:
+            nonlocal shown
             width = max(len(goal.name) for goal in goals)
-            lines = [progress.line(goal, seen[goal.name], name_width=width, bar=True) for goal in goals]
-            live.update(Text("\n".join(lines), overflow="ellipsis", no_wrap=True), refresh=True)
+            text = "\n".join(
+                progress.line(goal, seen[goal.name], name_width=width, bar=True) for goal in goals
+            )
+            if text != shown:
+                shown = text
+                live.update(Text(text, overflow="ellipsis", no_wrap=True), refresh=True)
 
         yield show
 

@@ -22,8 +22,7 @@ def command(shell: str) -> None:
     zsh:   eval "$(orchctl completion zsh)"    in ~/.zshrc
     fish:  orchctl completion fish > ~/.config/fish/completions/orchctl.fish
     """
-    from cli.main import cli
-
+    root = click.get_current_context().find_root().command
     found = get_completion_class(shell)
     if found is not None:
-        sys.stdout.write(found(cli, {}, "orchctl", "_ORCHCTL_COMPLETE").source() + "\n")
+        sys.stdout.write(found(root, {}, "orchctl", "_ORCHCTL_COMPLETE").source() + "\n")

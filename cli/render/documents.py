@@ -28,6 +28,8 @@ def document(object_: Any) -> dict[str, Any]:
             return write.document(wire.from_wire(view, Namespace))
         case "secret":
             return _secret(view)
+        case "task":
+            return _task(view)
     return _plain(kind, view)
 
 
@@ -66,6 +68,16 @@ def _node(view: Any) -> dict[str, Any]:
     return write.document(NodeDocument(spec.name, spec.labels, spec.taints)) | {"status": status}
 
 
+def _task(view: Any) -> dict[str, Any]:
+    """Nobody writes a task, so all of it is status: what is wanted of it, and what its node says."""
+    metadata = {"name": name_of("task", view), "namespace": view.task.id.namespace}
+    status = _status(view.status, without={"id", "node", "state"}) | _status(
+        view.task, without={"id", "score"}
+    )
+    status |= _status(view, without={"task", "status"})
+    return {"apiVersion": "orch/v1", "kind": "Task", "metadata": metadata, "status": status}
+
+
 def _secret(view: Any) -> dict[str, Any]:
     metadata = {"name": view.name.name, "namespace": view.name.namespace, "labels": dict(view.labels)}
     status = _status(view, without={"name", "labels"})
@@ -73,11 +85,9 @@ def _secret(view: Any) -> dict[str, Any]:
 
 
 def _plain(kind: str, view: Any) -> dict[str, Any]:
-    """Tasks, events and revisions: nobody writes them, so all of them is status."""
+    """Events and revisions: nobody writes them, so all of them is status."""
     metadata = {"name": name_of(kind, view)}
-    namespace = {"task": lambda: view.task.id.namespace, "event": lambda: view.namespace}.get(
-        kind, lambda: view.revision.service.namespace
-    )()
+    namespace = view.namespace if kind == "event" else view.revision.service.namespace
     return {
         "apiVersion": "orch/v1",
         "kind": kind.capitalize(),

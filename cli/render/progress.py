@@ -75,7 +75,8 @@ def judge(goal: Goal, seen: Seen) -> Standing:
         return Standing.MOVING if phase == "rolling-back" else Standing.FAILED
     if phase == "canary" and "rollout promote" in view.rollout.waiting and not _is_let_pass(view):
         return Standing.HELD
-    is_whole = view.ready >= view.desired and view.updated >= view.desired
+    # More than desired, too, is not there yet: a service that was scaled down still lets instances go.
+    is_whole = view.ready >= view.desired and view.updated == view.desired
     return Standing.SERVING if view.status == "Running" and is_whole else Standing.MOVING
 
 
@@ -158,7 +159,9 @@ def _state(goal: Goal, seen: Seen) -> str:
     if judge(goal, seen) is Standing.SERVING:
         return "serving"
     reason = view.rollout.waiting or view.reason or view.rollout.verdict
-    word = "going back" if view.rollout.phase == "rolling-back" else _WORDS.get(view.status, view.status.lower())
+    word = (
+        "going back" if view.rollout.phase == "rolling-back" else _WORDS.get(view.status, view.status.lower())
+    )
     return f"{word}: {reason}" if reason else word
 
 

@@ -143,7 +143,8 @@ _SERVICE = Columns(
 
 
 def _ready(view: Any, _now: float) -> str:
-    containers = view.status.containers
+    init = {each.name for each in view.template.init_containers}
+    containers = [each for each in view.status.containers if each.name not in init]
     if not containers:
         return "yes" if view.ready else "no"
     return f"{sum(each.ready for each in containers)}/{len(containers)}"

@@ -1,8 +1,8 @@
 """Values ↔ messages: one translation by field name, compiled once per type.
 
-A message and its value have the same name and the same field names (a test holds both sides to it), so nothing here
-knows any particular type. Sections absent on the wire take the value's default. A field that was added later with a
-default other than zero must be `optional` in the .proto, or its absence would read as zero.
+A message and its value have the same name and the same field names (a test holds both sides to it), so nothing
+here knows any particular type. Sections absent on the wire take the value's default. A field that was added later
+with a default other than zero must be `optional` in the .proto, or its absence would read as zero.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ def encode(value: Any) -> bytes:
 
 def decode(data: bytes, kind: type[T]) -> T:
     """Raises google.protobuf.message.DecodeError when the bytes are not such a message."""
-    return typing.cast("T", _plan(kind).read(message_type(kind).FromString(data)))
+    return typing.cast("T", _plan(kind).read(message_type(typing.cast("Any", kind)).FromString(data)))
 
 
 def rewrite(value: Any, previous: bytes) -> bytes:
@@ -53,7 +53,8 @@ def rewrite(value: Any, previous: bytes) -> bytes:
 
 def validated(spec: T) -> T:
     """The spec after all its own checks; raises pydantic.ValidationError. For what comes from outside."""
-    assert isinstance(spec, BaseModel)
+    if not isinstance(spec, BaseModel):
+        raise TypeError(f"{type(spec).__name__} is no spec: only what users write has checks of its own")
     return typing.cast("T", type(spec).model_validate(spec.model_dump(mode="json")))
 
 
@@ -105,9 +106,7 @@ class _Plan:
         return self._make(**found)
 
 
-@functools.cache
-def _plan(kind: type) -> _Plan:
-    return _Plan(kind)
+_plan: Callable[[Any], _Plan] = functools.cache(_Plan)  # of Any: mypy doubts that every class can be hashed
 
 
 def _fields_of(kind: type) -> list[tuple[str, Any, Any]]:

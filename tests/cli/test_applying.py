@@ -128,6 +128,38 @@ def test_a_failed_rollout_tells_why_and_what_runs_now(control: Control, orchctl:
         assert words in done.err
 
 
+def test_what_a_task_said_when_it_failed_outlives_its_stop(control: Control, orchctl: Run, web: str) -> None:
+    control.answers["Apply"] = a_reply()
+    outcome = (views.failed(2, "web.1.4 is backoff", views.NOW + 5),)
+    failing = views.a_task(1, 4, state=TaskState.BACKOFF, log_tail=("no such table",), reason="CrashLoop")
+    stopped = views.a_task(1, 4, state=TaskState.COMPLETE, reason="Stopped", message="it was asked to stop")
+    control.watched = [
+        pb.WatchReply(changed=[failing]),
+        pb.WatchReply(changed=[stopped]),
+        pb.WatchReply(
+            changed=[views.a_service("web", status="RolledBack", stable=1, target=1, outcomes=outcome)]
+        ),
+    ]
+
+    done = orchctl("apply", "-f", web)
+
+    assert "web.1.4 on node-1: backoff, CrashLoop" in done.err
+    assert "| no such table" in done.err
+    assert "asked to stop" not in done.err
+
+
+def test_a_service_that_is_scaled_down_serves_when_the_others_are_gone(
+    control: Control, orchctl: Run
+) -> None:
+    control.answers["Scale"] = a_reply()
+    control.watched = [
+        pb.WatchReply(changed=[views.a_service("web", desired=1, ready=3, updated=3)]),
+        pb.WatchReply(changed=[views.a_service("web", desired=1, ready=1, updated=1)]),
+    ]
+
+    assert orchctl("scale", "web", "1").out.splitlines()[-1] == "web  1/1 ready, 1 of revision 2  serving"
+
+
 def test_an_old_failure_of_the_same_revision_does_not_count(control: Control, orchctl: Run, web: str) -> None:
     control.answers["Apply"] = a_reply()
     old = (views.failed(2, "long ago", views.NOW - 500),)

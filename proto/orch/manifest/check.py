@@ -5,14 +5,15 @@ import signal
 
 from orch.manifest import check_container
 from orch.manifest.check_container import Found
-from orch.manifest.labels import entry_fault as entry_fault
-from orch.manifest.labels import label_faults as label_faults
+from orch.manifest.labels import entry_fault, label_faults
 from orch.manifest.problem import Path, Problem
 from orch.model import constraint
 from orch.model.names import ObjectName
 from orch.model.policy import CanaryStep, NodeLoss, PortSpec, RolloutPolicy
 from orch.model.quantity import amount_of
 from orch.model.service import Mode, ServiceSpec, TaskTemplate
+
+__all__ = ["check", "entry_fault", "in_words", "is_flat_template", "label_faults"]
 
 
 def check(name: ObjectName, spec: ServiceSpec, replicas: int | None = None) -> list[Problem]:
