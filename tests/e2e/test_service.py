@@ -33,7 +33,7 @@ def test_three_replicas_serve_on_three_nodes(cluster: Dev) -> None:
 
     assert "serving" in said
     tasks = cluster.tasks("web")
-    assert {task["task"]["node"] for task in tasks} == {"node-1", "node-2", "node-3"}
+    assert {task["node"] for task in tasks} == {"node-1", "node-2", "node-3"}
     assert [cluster.fetch(node, 30080) for node in (1, 2, 3)] == ["1", "1", "1"]
 
 
@@ -42,8 +42,8 @@ def test_the_same_apply_again_changes_nothing(cluster: Dev) -> None:
     before = cluster.tasks("web")
 
     assert "unchanged" in cluster.apply(WEB)
-    assert [task["status"]["startedAt"] for task in cluster.tasks("web")] == [
-        task["status"]["startedAt"] for task in before
+    assert [task["startedAt"] for task in cluster.tasks("web")] == [
+        task["startedAt"] for task in before
     ]
     cluster.orchctl("diff", "-f", cluster.manifest(WEB))
     cluster.orchctl("diff", "-f", cluster.manifest(version("2")), expect=1)
@@ -51,16 +51,16 @@ def test_the_same_apply_again_changes_nothing(cluster: Dev) -> None:
 
 def test_a_killed_container_comes_back_in_place(cluster: Dev) -> None:
     cluster.apply(WEB)
-    (before,) = [task for task in cluster.tasks("web") if task["task"]["id"]["slot"] == 2]
-    os.kill(before["status"]["containers"][0]["pid"], signal.SIGKILL)
+    (before,) = [task for task in cluster.tasks("web") if task["slot"] == "web.2"]
+    os.kill(before["containers"][0]["pid"], signal.SIGKILL)
     cluster.orchctl(
-        "wait", "task/web.2", "--for", "jsonpath={.status.status.containers[0].restarts}=1", "--timeout", "10s"
+        "wait", "task/web.2", "--for", "jsonpath={.status.containers[0].restarts}=1", "--timeout", "10s"
     )
     cluster.orchctl("wait", "task/web.2", "--for", "ready", "--timeout", "10s")
 
-    (after,) = [task for task in cluster.tasks("web") if task["task"]["id"]["slot"] == 2]
-    assert after["task"]["id"] == before["task"]["id"]
-    assert after["status"]["addresses"] == before["status"]["addresses"]
+    (after,) = [task for task in cluster.tasks("web") if task["slot"] == "web.2"]
+    assert after["name"] == before["name"]
+    assert after["addresses"] == before["addresses"]
 
 
 def test_a_rolling_update_reaches_every_node(cluster: Dev) -> None:
@@ -93,7 +93,7 @@ def test_undo_brings_the_version_before(cluster: Dev) -> None:
 
 def test_a_canary_touches_only_its_node_until_it_is_promoted(cluster: Dev) -> None:
     cluster.apply(WEB)
-    before = {task["task"]["node"]: task["task"]["id"] for task in cluster.tasks("web")}
+    before = {task["node"]: task["name"] for task in cluster.tasks("web")}
     canary = version("4") + "    canary: {steps: [{nodes: {matchLabels: {ring: canary}}, bake: 1s}], promote: manual}\n"
     canary = canary.replace(
         "rollout: {maxSurge: 0, maxUnavailable: 1, minReady: 0s, progressDeadline: 6s}",
@@ -102,7 +102,7 @@ def test_a_canary_touches_only_its_node_until_it_is_promoted(cluster: Dev) -> No
     cluster.apply(canary)
 
     assert [cluster.fetch(node, 30080) for node in (1, 2, 3)] == ["1", "1", "4"]
-    now = {task["task"]["node"]: task["task"]["id"] for task in cluster.tasks("web")}
+    now = {task["node"]: task["name"] for task in cluster.tasks("web")}
     assert (now["node-1"], now["node-2"]) == (before["node-1"], before["node-2"])
     assert now["node-3"] != before["node-3"]
 

@@ -49,9 +49,11 @@ class Dev:
         return list(found["items"]) if found.get("kind") == "List" else [found]
 
     def tasks(self, service: str, *, finished: bool = False) -> list[dict[str, Any]]:
-        """The status of each task of a service."""
+        """The status of each task of a service, with its `name`, `web.2.7`, and its `slot`, `web.2`."""
         every = self.items("tasks", *(["--all"] if finished else []))
-        return [each["status"] for each in every if each["status"]["task"]["id"]["service"] == service]
+        named = [each["status"] | {"name": each["metadata"]["name"]} for each in every]
+        slots = [each | {"slot": each["name"].rpartition(".")[0]} for each in named]
+        return [each for each in slots if each["slot"].rpartition(".")[0] == service]
 
     def push(self, name: str) -> str:
         """Push the web image under this name; the whole reference."""
