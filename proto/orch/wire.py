@@ -1,8 +1,9 @@
 """Values ↔ messages: one translation by field name, compiled once per type.
 
-A message and its value have the same name and the same field names (a test holds both sides to it), so nothing
-here knows any particular type. Sections absent on the wire take the value's default. A field that was added later
-with a default other than zero must be `optional` in the .proto, or its absence would read as zero.
+A message and its value have the same name and the same field names (a test holds both sides to it), so
+nothing here knows any particular type. Sections absent on the wire take the value's default. A field that was
+added later with a default other than zero must be `optional` in the .proto, or its absence would read as
+zero.
 """
 
 import dataclasses
