@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc import StatusCode, aio
 
 from orch import wire
 from orch.model.names import TaskId
@@ -115,3 +116,33 @@ async def test_one_replica_is_told_within_a_blink(tmp_path: Path) -> None:
                 took.append(asyncio.get_running_loop().time() - began)
         await agent.stop()
     assert sorted(took)[2] < 0.5, json.dumps(took)
+
+
+async def test_everything_goes_on_when_etcd_is_killed(tmp_path: Path) -> None:
+    """P12: the child comes back by itself; no task is touched meanwhile, and the next apply is told."""
+    async with running(tmp_path / "data") as up:
+        agent = agents.Agent("n1", up.address, await up.join("n1"))
+        await agent.start()
+        async with up.credential().channel(up.address) as channel:
+            stub = agents.control(channel)
+            await stub.Apply(planes.applying(planes.a_service(replicas=3)))
+            await agent.wait_until(lambda it: len(it.tasks()) == 3 and it.stored > 0)
+            children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+            await _applied(stub, planes.applying(planes.a_service(replicas=5), request_id="again"))
+            await agent.wait_until(lambda it: len(it.tasks()) == 5)
+        assert all(task.wanted == "run" for task in agent.tasks())
+        await agent.stop()
+
+
+async def _applied(stub: Any, request: Any) -> None:
+    """As `orchctl` does it: the same request again while the store is on its way back."""
+    for _ in range(50):
+        try:
+            await stub.Apply(request)
+        except aio.AioRpcError as error:
+            assert error.code() in {StatusCode.UNAVAILABLE, StatusCode.UNKNOWN}, error.details()
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise TimeoutError

@@ -5,6 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from grpc import StatusCode, aio
+
 from controlplane.store import memory
 from orch import wire
 from orch.model.names import TaskId
@@ -280,3 +283,52 @@ async def test_a_node_that_is_not_there_is_named(running: planes.Running) -> Non
     await agent.stop()
     lines = [line async for line in running.stub.Logs(pb.LogsRequest(name="web"))]
     assert "n1 is not connected" in lines[0].problem
+
+
+async def test_a_store_that_is_away_stops_no_task_and_is_named(tmp_path: Path) -> None:
+    """P12: reads go on, writes say why not, nodes are told nothing new, and all goes on when it is back."""
+    store = memory.MemoryStore.fresh()
+    running = await planes.start(tmp_path / "data", store)
+    try:
+        agent = await running.agent("n1")
+        await running.stub.Apply(planes.applying(planes.a_service(replicas=2)))
+        await running.wait_until(lambda cluster: sum(each.ready for each in cluster.statuses.values()) == 2)
+        told = list(agent.versions["tasks"])
+        store.cut()
+        with pytest.raises(aio.AioRpcError) as caught:
+            await running.stub.Apply(planes.applying(planes.a_service(image="web:2")))
+        assert (caught.value.code(), "its store" in (caught.value.details() or "")) == (
+            StatusCode.UNAVAILABLE,
+            True,
+        )
+        got = await running.stub.Get(pb.GetRequest(kinds=["services"]))
+        assert got.objects[0].service.ready == 2
+        assert agent.versions["tasks"] == told
+        store.heal()
+        await running.stub.Apply(planes.applying(planes.a_service(image="web:2")))
+        await running.wait_until(
+            lambda cluster: (
+                sum(cluster.is_ready(task) and task.revision == 2 for task in cluster.all_tasks()) == 2
+            )
+        )
+    finally:
+        await running.stop()
+
+
+async def test_a_lost_answer_of_the_store_makes_nothing_twice(tmp_path: Path) -> None:
+    store = memory.MemoryStore.fresh()
+    running = await planes.start(tmp_path / "data", store)
+    try:
+        agent = await running.agent("n1")
+        store.faults.lose_answers = 1
+        reply = await running.stub.Apply(planes.applying(planes.a_service(replicas=3), request_id="r-9"))
+        assert reply.objects[0].generation == 1
+        store.faults.lose_answers = 3
+        store.faults.lose_requests = 1
+        await running.stub.Apply(planes.applying(planes.a_service(replicas=5), request_id="r-10"))
+        await agent.wait_until(lambda it: len(it.tasks()) == 5)
+        await running.wait_until(lambda cluster: sum(each.ready for each in cluster.statuses.values()) == 5)
+        cluster = running.plane.picture.cluster
+        assert sorted(task.id.attempt for task in cluster.all_tasks()) == [1] * 5
+    finally:
+        await running.stop()
