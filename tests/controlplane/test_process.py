@@ -127,12 +127,15 @@ async def test_everything_goes_on_when_etcd_is_killed(tmp_path: Path) -> None:
             stub = agents.control(channel)
             await stub.Apply(planes.applying(planes.a_service(replicas=3)))
             await agent.wait_until(lambda it: len(it.tasks()) == 3 and it.stored > 0)
-            children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGKILL)
+            os.kill(_child_of(up.process.pid), signal.SIGKILL)
             await _applied(stub, planes.applying(planes.a_service(replicas=5), request_id="again"))
             await agent.wait_until(lambda it: len(it.tasks()) == 5)
         assert all(task.wanted == "run" for task in agent.tasks())
         await agent.stop()
+
+
+def _child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 async def _applied(stub: Any, request: Any) -> None:
