@@ -40,12 +40,22 @@ class Registry:
     """Nodes that greet together would all choose the same free range."""
 
     async def greet(self, said: Greeting) -> None:
-        """The node is READY, with its spec, subnet and facts. Raises StoreError, Invalid, NotPossible."""
+        """It is READY, with its spec, range and facts. Raises StoreError, Invalid, NotPossible, Denied."""
         try:
             check_name(said.node)
         except ValueError as error:
             raise errors.Invalid(str(error)) from error
+        await self._check_has_joined(said.node)
         await self._commit(lambda cluster: welcome(cluster, said, self.clock.now()))
+
+    async def _check_has_joined(self, node: str) -> None:
+        """A node that was removed still holds a certificate, and must not come back by it. Raises Denied."""
+        key = keys.node_identity(node)
+        if key in self.picture.cluster.modified:
+            return
+        entry, _ = await self.store.get(key)
+        if entry is None:
+            raise errors.Denied(f"{node} was removed from the cluster: join it again with a token")
 
     async def note_problems(self, node: str, problems: tuple[str, ...]) -> None:
         """What the node says is wrong with it has changed. Raises StoreError."""

@@ -332,3 +332,25 @@ async def test_a_lost_answer_of_the_store_makes_nothing_twice(tmp_path: Path) ->
         assert sorted(task.id.attempt for task in cluster.all_tasks()) == [1] * 5
     finally:
         await running.stop()
+
+
+async def test_a_removed_node_is_forgotten_and_comes_back_only_with_a_token(tmp_path: Path) -> None:
+    running = await planes.start(tmp_path / "data", node_timeout=0.5)
+    try:
+        agent = await running.agent("n1")
+        with pytest.raises(aio.AioRpcError) as caught:
+            await running.stub.ChangeNode(pb.ChangeNodeRequest(name="n1", remove=True))
+        assert caught.value.code() is StatusCode.FAILED_PRECONDITION
+        await agent.stop()
+        await running.wait_until(lambda cluster: not cluster.nodes["n1"].is_ready)
+        await running.stub.ChangeNode(pb.ChangeNodeRequest(name="n1", remove=True))
+        cluster = running.plane.picture.cluster
+        assert (dict(cluster.nodes), dict(cluster.subnets)) == ({}, {})
+        again = agents.Agent("n1", running.address, agent.credential, incarnation=2)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(again.start(), 0.5)
+        assert "join it again" in again.ended
+        await again.stop()
+        await running.agent("n1", incarnation=3)
+    finally:
+        await running.stop()
