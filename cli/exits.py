@@ -41,6 +41,8 @@ def told(error: BaseException) -> tuple[int, str]:
     """Exit code and message. Names, not classes, are compared: most runs need not import what raises them."""
     name = type(error).__name__
     match name:
+        case "SystemExit" if isinstance(error.__context__, BrokenPipeError):
+            return OK, ""  # click's way to end when whoever read has seen enough
         case "SystemExit":
             code = getattr(error, "code", 0)
             return (code if isinstance(code, int) else NOT_SO), "" if isinstance(code, int | None) else str(

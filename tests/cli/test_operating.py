@@ -1,7 +1,11 @@
 """Nodes, logs, exec, wait, store, contexts, and a control plane that is away."""
 
+# ruff: noqa: E501  a line of a program is easier to read whole
+
 import json
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -324,3 +328,44 @@ def test_a_word_that_is_no_command_has_a_nearest(orchctl: Run) -> None:
 
 def test_the_time_to_connect_leaves_room_within_three_seconds() -> None:
     assert connection.CONNECT_SECONDS <= 2.5
+
+
+# ── the process itself ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _process(words: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    command = f"{sys.executable} -m cli {words}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, **more)
+
+
+def test_the_process_ends_with_the_code_and_all_of_its_output() -> None:
+    done = _process("explain service; exit $?")
+
+    assert done.returncode == 0
+    assert done.stdout.endswith("\n")
+    assert "rollout" in done.stdout
+    assert _process("explain srvice").returncode == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    done = _process("schema | head -1; exit ${PIPESTATUS[0]}")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    assert _process("version --client > /dev/full").returncode != 0
+
+
+def test_help_imports_neither_grpc_nor_pydantic() -> None:
+    code = "import sys; sys.argv=['orchctl','--help']; from cli.main import cli\ntry: cli.main(standalone_mode=False)\nfinally: print([m for m in ('grpc','pydantic','rich','google.protobuf','yaml') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stdout.endswith("[]\n")
+
+
+def test_get_imports_no_model() -> None:
+    code = "import sys, cli.commands.get, cli.connection; print([m for m in ('pydantic', 'rich', 'yaml') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "[]\n"
