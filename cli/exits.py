@@ -27,9 +27,12 @@ class Wrong(Exception):
 
 def run(command: Callable[[], object]) -> int:
     """The exit code of a command; what went wrong is said on stderr."""
+    out = sys.stdout
     try:
         found = command()
     except BaseException as error:
+        if isinstance(error, SystemExit) and sys.stdout is not out:
+            return OK  # click puts something else there when whoever read has seen enough
         code, message = told(error)
         if message:
             sys.stderr.write(message.rstrip("\n") + "\n")
@@ -41,8 +44,6 @@ def told(error: BaseException) -> tuple[int, str]:
     """Exit code and message. Names, not classes, are compared: most runs need not import what raises them."""
     name = type(error).__name__
     match name:
-        case "SystemExit" if isinstance(error.__context__, BrokenPipeError):
-            return OK, ""  # click's way to end when whoever read has seen enough
         case "SystemExit":
             code = getattr(error, "code", 0)
             return (code if isinstance(code, int) else NOT_SO), "" if isinstance(code, int | None) else str(
