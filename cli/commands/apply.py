@@ -27,7 +27,7 @@ def command(
     wait: bool,
     timeout: float,
 ) -> int:
-    r"""Create or change what files describe: all of it or nothing.
+    """Create or change what files describe: all of it or nothing.
 
     Returns 0 only when the new version is serving, unless --wait=false.
 

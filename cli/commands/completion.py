@@ -15,7 +15,7 @@ _HOW = {
 @click.command()
 @click.argument("shell", type=click.Choice(list(_HOW)))
 def command(shell: str) -> None:
-    r"""Print the code that completes orchctl in a shell.
+    """Print the code that completes orchctl in a shell.
 
     \b
     bash:  eval "$(orchctl completion bash)"   in ~/.bashrc

@@ -29,7 +29,7 @@ def command(
     wait: bool,
     timeout: float,
 ) -> int:
-    r"""Delete services, configs, secrets and namespaces; wait until nothing is left of them.
+    """Delete services, configs, secrets and namespaces; wait until nothing is left of them.
 
     \b
     orchctl delete web

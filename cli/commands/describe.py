@@ -16,7 +16,7 @@ from cli.render import details
 @click.argument("what", nargs=-1, required=True, metavar="KIND NAME | KIND/NAME | SERVICE")
 @session.connected
 def command(session_: session.Session, what: Sequence[str]) -> None:
-    r"""What it is, how it does, why, and what happened to it.
+    """What it is, how it does, why, and what happened to it.
 
     \b
     orchctl describe web

@@ -18,7 +18,9 @@ def command() -> None:
 @command.command()
 @_name
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, clusters.MOST_NODES))
-@click.option("--registry", is_flag=True, help="Also start Debian's docker-registry, which the nodes may pull from.")
+@click.option(
+    "--registry", is_flag=True, help="Also start Debian's docker-registry, which the nodes may pull from."
+)
 def up(name: str, nodes: int, registry: bool) -> None:
     """Bring up etcd, a control plane and agents, and make them the current context."""
     began = time.monotonic()
@@ -75,7 +77,9 @@ def _find(name: str) -> clusters.DevCluster:
     cluster = clusters.load(name)
     if cluster is None:
         known = ", ".join(each.name for each in clusters.load_all()) or "none"
-        raise life.DevError(f"there is no dev cluster {name!r} (up: {known}); try: orchctl dev up --name {name}")
+        raise life.DevError(
+            f"there is no dev cluster {name!r} (up: {known}); try: orchctl dev up --name {name}"
+        )
     return cluster
 
 

@@ -30,7 +30,7 @@ def command(
     tail: int,
     output: str,
 ) -> None:
-    r"""What happened, the newest last.
+    """What happened, the newest last.
 
     \b
     orchctl events

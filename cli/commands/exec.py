@@ -33,7 +33,7 @@ def command(
     name: str,
     args: Sequence[str],
 ) -> int:
-    r"""Run a command in a container; the exit code is the command's.
+    """Run a command in a container; the exit code is the command's.
 
     A service means its first running task.
 

@@ -16,7 +16,7 @@ def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: 
 @click.command()
 @click.argument("path", required=False, shell_complete=_complete, metavar="KIND[.KEY…]")
 def command(path: str | None) -> None:
-    r"""What a key of a manifest is for, of what type, and with which default.
+    """What a key of a manifest is for, of what type, and with which default.
 
     \b
     orchctl explain service

@@ -33,7 +33,7 @@ def command(
     finished: bool,
     no_headers: bool,
 ) -> None:
-    r"""List services, tasks, nodes, configs, secrets, namespaces, events or revisions.
+    """List services, tasks, nodes, configs, secrets, namespaces, events or revisions.
 
     \b
     orchctl get services

@@ -13,7 +13,7 @@ from cli.render import words as rendered
 @click.argument("words", nargs=-1, required=True, metavar="NODE… KEY=VALUE… KEY-…")
 @session.connected
 def command(session_: session.Session, words: Sequence[str]) -> None:
-    r"""Set labels of nodes (KEY=VALUE) or remove them (KEY-).
+    """Set labels of nodes (KEY=VALUE) or remove them (KEY-).
 
     \b
     orchctl label node-3 ring=canary

@@ -29,7 +29,7 @@ def command(
     container: str,
     timestamps: bool,
 ) -> int:
-    r"""Print the output of a service's tasks, or of one task.
+    """Print the output of a service's tasks, or of one task.
 
     \b
     orchctl logs web -f --tail 20

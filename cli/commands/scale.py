@@ -22,7 +22,7 @@ def command(
     wait: bool,
     timeout: float,
 ) -> int:
-    r"""Change the number of instances, and nothing else.
+    """Change the number of instances, and nothing else.
 
     \b
     orchctl scale web --replicas 5

@@ -8,7 +8,7 @@ import click
 
 @click.command()
 def command() -> None:
-    r"""Print the JSON Schema of manifests, for editors.
+    """Print the JSON Schema of manifests, for editors.
 
     \b
     orchctl schema > orch.schema.json

@@ -24,7 +24,7 @@ def command() -> None:
 @options.waiting
 @session.connected
 def image(session_: session.Session, service: str, images: Sequence[str], wait: bool, timeout: float) -> int:
-    r"""Give containers another image.
+    """Give containers another image.
 
     \b
     orchctl set image web registry.example.com/web:1.5
@@ -53,7 +53,7 @@ def env(
     wait: bool,
     timeout: float,
 ) -> int:
-    r"""Set or remove variables.
+    """Set or remove variables.
 
     \b
     orchctl set env web LOG_LEVEL=debug OLD-

@@ -19,7 +19,7 @@ _EFFECTS = ("NoSchedule", "NoExecute")
 @click.argument("words", nargs=-1, required=True, metavar="NODE… KEY[=VALUE]:EFFECT… KEY-…")
 @session.connected
 def command(session_: session.Session, words: Sequence[str]) -> None:
-    r"""Set taints of nodes or remove them (KEY-). Tasks stay away that do not tolerate them.
+    """Set taints of nodes or remove them (KEY-). Tasks stay away that do not tolerate them.
 
     EFFECT is NoSchedule (nothing new comes) or NoExecute (what runs goes, too).
 

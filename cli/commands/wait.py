@@ -26,7 +26,7 @@ Condition = Callable[[Any], bool]
 @click.option("--timeout", default="5m", metavar="DURATION", help="How long.  [default: 5m]")
 @session.connected
 def command(session_: session.Session, what: Sequence[str], condition: str, timeout: str) -> None:
-    r"""Wait until something is true of all that are named.
+    """Wait until something is true of all that are named.
 
     \b
     orchctl wait svc/web

@@ -12,7 +12,7 @@ from cli import references, session
 @click.argument("name", metavar="TASK | SERVICE | node/NAME")
 @session.connected
 def command(session_: session.Session, name: str) -> None:
-    r"""Why a task waits, with the smallest change that would help; or why it runs where it does.
+    """Why a task waits, with the smallest change that would help; or why it runs where it does.
 
     \b
     orchctl why web.2
