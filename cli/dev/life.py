@@ -88,7 +88,17 @@ def start_node(cluster: DevCluster, node: DevNode) -> None:
         raise DevError(f"{node.name} of dev cluster {cluster.name!r} runs already")
     if not lan.is_laid(node.netns):
         lan.connect(cluster, node)
-    _finish_agent(node, *_begin_agent(cluster, node))
+    restart_agent(cluster, node)
+
+
+def restart_agent(cluster: DevCluster, node: DevNode) -> None:
+    """Start only the agent of a node; what it left running is not touched."""
+    _finish_agent(cluster, node, *_begin_agent(cluster, node))
+
+
+def restart_control(cluster: DevCluster) -> None:
+    """Start the control plane again, on the store that it left."""
+    _start_control(cluster)
 
 
 def status(cluster: DevCluster) -> list[PartStatus]:
@@ -97,7 +107,9 @@ def status(cluster: DevCluster) -> list[PartStatus]:
     if cluster.has_registry:
         parts.append(("registry", cluster.registry_address))
     parts += [(node.name, node.address) for node in cluster.all_nodes]
-    return [PartStatus(part, where, tuple(sorted(processes.marked(cluster.name, part)))) for part, where in parts]
+    return [
+        PartStatus(part, where, tuple(sorted(processes.marked(cluster.name, part)))) for part, where in parts
+    ]
 
 
 def context_name(cluster: str) -> str:
@@ -113,16 +125,12 @@ def log_of(cluster: DevCluster, part: str) -> Path:
 def _start_all(cluster: DevCluster, say: Callable[[str], None]) -> None:
     if cluster.has_registry:
         _start_registry(cluster)
-    log = log_of(cluster, "control")
-    control = processes.start(
-        cluster.name, "control", processes.control_command(cluster), netns=cluster.lan_path, log=log
-    )
-    processes.wait_for_line(control, log, READY, "the control plane")
+    _start_control(cluster)
     say(f"control plane  {cluster.control_address}")
     _write_context(cluster)
     begun = [(node, *_begin_agent(cluster, node)) for node in cluster.all_nodes]
     for node, process, offset in begun:
-        _finish_agent(node, process, offset, cluster)
+        _finish_agent(cluster, node, process, offset)
         say(f"{node.name:<14} {node.address}")
 
 
@@ -133,12 +141,16 @@ def _begin_agent(cluster: DevCluster, node: DevNode) -> tuple[subprocess.Popen[b
     return processes.start(cluster.name, node.name, command, netns=node.netns_path, log=log), offset
 
 
-def _finish_agent(
-    node: DevNode, process: subprocess.Popen[bytes], offset: int, cluster: DevCluster | None = None
-) -> None:
-    owner = cluster or clusters.load(node.cluster)
-    assert owner is not None
-    processes.wait_for_line(process, log_of(owner, node.name), READY, f"the agent of {node.name}", offset)
+def _finish_agent(cluster: DevCluster, node: DevNode, process: subprocess.Popen[bytes], offset: int) -> None:
+    processes.wait_for_line(process, log_of(cluster, node.name), READY, f"the agent of {node.name}", offset)
+
+
+def _start_control(cluster: DevCluster) -> None:
+    log = log_of(cluster, "control")
+    offset = log.stat().st_size if log.exists() else 0
+    command = processes.control_command(cluster)
+    control = processes.start(cluster.name, "control", command, netns=cluster.lan_path, log=log)
+    processes.wait_for_line(control, log, READY, "the control plane", offset)
 
 
 def _start_registry(cluster: DevCluster) -> None:
@@ -175,7 +187,9 @@ def _write_context(cluster: DevCluster) -> None:
 
 def _check_machine(*, registry: bool) -> None:
     if os.geteuid() != 0:
-        raise DevError("orchctl dev makes network namespaces and mounts, which needs root; try: sudo orchctl dev up")
+        raise DevError(
+            "orchctl dev makes network namespaces and mounts, which needs root; try: sudo orchctl dev up"
+        )
     needed = _NEEDED | ({"docker-registry": "docker-registry"} if registry else {})
     missing = sorted({package for program, package in needed.items() if not shutil.which(program)})
     if missing:

@@ -49,7 +49,9 @@ def agent_command(cluster: DevCluster, node: DevNode) -> list[str]:
     return command
 
 
-def start(cluster: str, part: str, command: Sequence[str], *, netns: Path, log: Path) -> subprocess.Popen[bytes]:
+def start(
+    cluster: str, part: str, command: Sequence[str], *, netns: Path, log: Path
+) -> subprocess.Popen[bytes]:
     """Start one process of the cluster in a network namespace; its output goes to the end of `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

@@ -51,7 +51,9 @@ def remove_cgroups(cgroup: str) -> None:
 
 def unmount_below(directory: Path) -> None:
     """Unmount everything at or below a directory, the deepest first."""
-    points = [point for point in _mount_points() if point == str(directory) or point.startswith(f"{directory}/")]
+    points = [
+        point for point in _mount_points() if point == str(directory) or point.startswith(f"{directory}/")
+    ]
     for point in sorted(points, key=len, reverse=True):
         subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
 

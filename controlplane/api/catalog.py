@@ -157,8 +157,12 @@ def _show_node(source: Source, name: str) -> pb.Object:
     return pb.Object(node=views.node_view(cluster, cluster.nodes[name], source.heartbeat_age(name)))
 
 
-def _nodes_touched(source: Source, touched: picture.Touched) -> Iterator[str]:  # noqa: ARG001  one shape for all
+def _nodes_touched(source: Source, touched: picture.Touched) -> Iterator[str]:
     yield from touched.nodes | touched.assigned
+    for identity in touched.tasks:  # one that has ended counts no longer
+        task = source.picture.cluster.task(identity)
+        if task is not None and task.node in source.picture.cluster.nodes:
+            yield task.node
 
 
 # ── configs, secrets, namespaces, events ─────────────────────────────────────────────────────────────────

@@ -42,9 +42,7 @@ def test_the_same_apply_again_changes_nothing(cluster: Dev) -> None:
     before = cluster.tasks("web")
 
     assert "unchanged" in cluster.apply(WEB)
-    assert [task["startedAt"] for task in cluster.tasks("web")] == [
-        task["startedAt"] for task in before
-    ]
+    assert [task["startedAt"] for task in cluster.tasks("web")] == [task["startedAt"] for task in before]
     cluster.orchctl("diff", "-f", cluster.manifest(WEB))
     cluster.orchctl("diff", "-f", cluster.manifest(version("2")), expect=1)
 
@@ -94,7 +92,10 @@ def test_undo_brings_the_version_before(cluster: Dev) -> None:
 def test_a_canary_touches_only_its_node_until_it_is_promoted(cluster: Dev) -> None:
     cluster.apply(WEB)
     before = {task["node"]: task["name"] for task in cluster.tasks("web")}
-    canary = version("4") + "    canary: {steps: [{nodes: {matchLabels: {ring: canary}}, bake: 1s}], promote: manual}\n"
+    canary = (
+        version("4")
+        + "    canary: {steps: [{nodes: {matchLabels: {ring: canary}}, bake: 1s}], promote: manual}\n"
+    )
     canary = canary.replace(
         "rollout: {maxSurge: 0, maxUnavailable: 1, minReady: 0s, progressDeadline: 6s}",
         "rollout:\n    maxSurge: 0\n    maxUnavailable: 1\n    minReady: 0s\n    progressDeadline: 6s",
@@ -112,7 +113,10 @@ def test_a_canary_touches_only_its_node_until_it_is_promoted(cluster: Dev) -> No
 
 def test_an_aborted_canary_goes_back(cluster: Dev) -> None:
     cluster.apply(WEB)
-    spec = version("4").replace("progressDeadline: 6s}", "progressDeadline: 6s, canary: {steps: [{nodes: [node-2], bake: 1s}], promote: manual}}")
+    spec = version("4").replace(
+        "progressDeadline: 6s}",
+        "progressDeadline: 6s, canary: {steps: [{nodes: [node-2], bake: 1s}], promote: manual}}",
+    )
     cluster.apply(spec)
     assert cluster.fetch(2, 30080) == "4"
 

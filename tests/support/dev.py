@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.dev import cluster as clusters
+from cli.dev import life, processes
 from deploy.demo import images
 
 ORCHCTL = Path(sys.executable).parent / "orchctl"
@@ -83,10 +84,21 @@ class Dev:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return str(answer.read().decode().strip())
 
+    def dev(self, verb: str, *arguments: str) -> None:
+        """`orchctl dev VERB` of this cluster."""
+        self.orchctl("dev", verb, *arguments, "--name", self.cluster.name)
+
+    def restart_agent(self, node: str) -> None:
+        """Start an agent whose process was killed, beside all that it left running."""
+        number = int(node.removeprefix("node-"))
+        life.restart_agent(self.cluster, self.cluster.node(number))
+
+    def restart_control(self) -> None:
+        """Start a control plane whose process was killed."""
+        life.restart_control(self.cluster)
+
     def processes(self, part: str) -> dict[str, int]:
         """Command line → pid of the processes of one part."""
-        from cli.dev import processes
-
         found = {}
         for pid in processes.marked(self.cluster.name, part):
             with contextlib.suppress(OSError):
