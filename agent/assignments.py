@@ -5,11 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from agent import names
-from agent.files import Files
 from agent.ledger import Ledger
-from agent.network.attachment import Peer
+from agent.network.attachment import NetworkError, Peer
 from agent.network.network import Network
 from agent.reconciler import asked, notes
+from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
 from agent.reconciler.perform import Rooms
 from orch.model.assignment import EndpointSection, FileSection, PeerSection, Section, TaskSection
@@ -43,7 +43,8 @@ class Assignments:
         self._endpoints: EndpointSection | None = None
         self._have: frozenset[asked.FileKey] = frozenset()
         self._network: Network | None = None
-        self._fresh = False
+        self._is_fresh = False
+        self._is_swept = False
         self.problem = ""
 
     async def recall(self) -> None:
@@ -53,7 +54,10 @@ class Assignments:
         self._tasks = self._ledger.section("tasks")
         self._endpoints = self._ledger.section("endpoints")
         if (peers := self._ledger.section("peers")) is not None:
-            await self._take_peers(peers)
+            try:
+                await self._take_peers(peers)
+            except (NetworkError, OSError) as error:
+                self.problem = f"the network could not be set up: {error}"
         kept = {key: found for key, data in self._ledger.kept("note").items() if (found := _note(key, data))}
         attached = self._network.attached() if self._network else {}
         containers = await self._rooms.runtime.containers()
@@ -66,12 +70,21 @@ class Assignments:
         if why := self._ledger.accept(section):
             self.problem = f"refused what the control plane said: {why}"
             return why
+        try:
+            await self._apply(section)
+        except (NetworkError, OSError) as error:
+            self.problem = f"what the control plane said could not be carried out: {error}"
+            return self.problem
         self.problem = ""
+        await self._ledger.settle()
+        return ""
+
+    async def _apply(self, section: Section) -> None:
         match section:
             case TaskSection():
-                self._tasks, self._fresh = section, True
+                self._tasks, self._is_fresh = section, True
                 self._ask()
-                await self._loop.remove_leftovers()
+                await self._sweep_once()
             case FileSection():
                 self._have = await asyncio.to_thread(self._files.keep, section.files)
                 self._ask()
@@ -81,8 +94,7 @@ class Assignments:
             case PeerSection():
                 await self._take_peers(section)
                 self._ask()
-        await self._ledger.settle()
-        return ""
+                await self._sweep_once()
 
     def heard(self) -> None:
         """The control plane is there."""
@@ -94,6 +106,12 @@ class Assignments:
     def accepted(self) -> Stamp | None:
         """The newest stamp that was taken over."""
         return self._ledger.accepted
+
+    async def _sweep_once(self) -> None:
+        """What nobody asks for goes when the control plane has said in this agent's life what it asks for."""
+        if self._is_fresh and not self._is_swept and self._network is not None:
+            self._is_swept = True
+            await self._loop.remove_leftovers()
 
     def _ask(self) -> None:
         if self._tasks is not None:
@@ -116,8 +134,6 @@ class Assignments:
             self.problem = "the node's address range has changed: restart orch-agent to use the new one"
         self._peers = section
         await self._network.set_peers([Peer(each.name, each.address, each.subnets) for each in section.peers])
-        if self._fresh:
-            await self._loop.remove_leftovers()
 
     async def _tell_names(self) -> None:
         if self._network is not None and self._endpoints is not None:

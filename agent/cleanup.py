@@ -3,10 +3,10 @@
 import logging
 import shutil
 
-from agent.files import Files
 from agent.ledger import Ledger
 from agent.network import sweep
 from agent.network.network import Network
+from agent.reconciler.files import Files
 from agent.runtime.client import Runtime
 from agent.settings import Settings
 from orch.model.assignment import PeerSection

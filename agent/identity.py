@@ -45,34 +45,38 @@ class Credentials:
 
 
 class Vault:
-    """The directory with the credentials; the key never leaves it."""
+    """The file with the credentials: a single one, so that key and certificate are always a pair."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def load(self) -> Credentials | None:
-        """None before the node has joined."""
+        """None before the node has joined. Raises ValueError when the file is damaged."""
         try:
-            about = json.loads((self._directory / "cluster.json").read_bytes())
-            key, own, ca = (
-                (self._directory / f"{name}.pem").read_bytes() for name in ("key", "certificate", "ca")
-            )
+            found = json.loads(self._path.read_bytes())
         except FileNotFoundError:
             return None
-        return Credentials(key, own, ca, about["cluster"], tuple(about["addresses"]), about["joined_at"])
+        return Credentials(
+            key=found["key"].encode(),
+            certificate=found["certificate"].encode(),
+            ca=found["ca"].encode(),
+            cluster=found["cluster"],
+            addresses=tuple(found["addresses"]),
+            joined_at=found["joined_at"],
+        )
 
     def save(self, credentials: Credentials) -> None:
-        """`cluster.json` comes last: without it the node has not joined."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """On the disk when it returns."""
         about = {
             "cluster": credentials.cluster,
-            "addresses": list(credentials.addresses),
+            "addresses": credentials.addresses,
             "joined_at": credentials.joined_at,
+            "key": credentials.key.decode(),
+            "certificate": credentials.certificate.decode(),
+            "ca": credentials.ca.decode(),
         }
-        _write(self._directory / "key.pem", credentials.key)
-        _write(self._directory / "certificate.pem", credentials.certificate)
-        _write(self._directory / "ca.pem", credentials.ca)
-        _write(self._directory / "cluster.json", json.dumps(about).encode())
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(self._path, json.dumps(about, indent=1).encode())
 
 
 async def join(node: str, address: str, token_text: str, known: Credentials | None = None) -> Credentials:

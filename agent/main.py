@@ -13,22 +13,22 @@ from pathlib import Path
 import grpc.aio
 
 from agent import clock, contact, facts, identity
+from agent.answers.answers import Answers
+from agent.answers.place import Place
 from agent.assignments import Assignments
-from agent.files import Files
 from agent.images.images import Images
 from agent.ledger import Ledger, next_incarnation
 from agent.network.network import Network
 from agent.probes.prober import Prober
 from agent.reconciler import accounts, configuration
 from agent.reconciler.asked import Asked
+from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
 from agent.reconciler.perform import Rooms
-from agent.runtime.client import Runtime
+from agent.runtime.client import Runtime, RuntimeBroken
 from agent.runtime.container import Exited
-from agent.session.answers import Answers
 from agent.session.conversation import Conversation
 from agent.session.outbox import Outbox
-from agent.session.place import Place
 from agent.settings import Settings
 from orch import wire
 from orch.model.assignment import PeerSection, Section
@@ -37,6 +37,8 @@ from orch.v1 import sessions_pb2
 _log = logging.getLogger(__name__)
 
 RENEWAL_LOOK_SECONDS = 3600.0
+LOOK_AROUND_SECONDS = 60.0
+CLOSE_SECONDS = 10.0
 
 
 class CannotStart(Exception):
@@ -86,7 +88,7 @@ class Agent:
     async def start(self) -> None:
         """Everything but the conversation. What ran before is adopted."""
         settings = self._settings
-        self._vault = identity.Vault(settings.state_dir / "identity")
+        self._vault = identity.Vault(settings.state_dir / "identity.json")
         self.credentials = await self._join()
         self._ledger = Ledger.open(settings.state_dir)
         self._closing.push_async_callback(self._ledger.close)
@@ -125,6 +127,7 @@ class Agent:
         tasks = [
             asyncio.create_task(conversation.keep(), name="conversation"),
             asyncio.create_task(self._renew(), name="renewal"),
+            asyncio.create_task(self._look_around(), name="look around"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         print(f"orch-agent: node {self._settings.name} is ready", flush=True)  # noqa: T201  the ready line
@@ -144,8 +147,12 @@ class Agent:
         return self.credentials.connect(address)
 
     async def close(self) -> None:
-        """In the opposite order."""
-        await self._closing.aclose()
+        """In the opposite order. Nothing depends on it: an agent may also just be killed."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._closing.aclose()
+        except TimeoutError:
+            _log.warning("the agent ends though not all of it was closed within %g s", CLOSE_SECONDS)
 
     # -- parts -----------------------------------------------------------------------------------------
 
@@ -223,6 +230,14 @@ class Agent:
                 except identity.CannotJoin as error:
                     _log.warning("the node's certificate could not be renewed: %s", error)
             await asyncio.sleep(RENEWAL_LOOK_SECONDS)
+
+    async def _look_around(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AROUND_SECONDS)
+            try:
+                await self._loop.look_around()
+            except RuntimeBroken as error:
+                _log.warning("looking around failed: %s", error)
 
     def place(self, key: str, name: str) -> Place | None:
         """A container, for logs and commands."""

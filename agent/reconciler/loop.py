@@ -149,6 +149,24 @@ class Loop:
         """The control plane is there."""
         self.contact = self._clock()
 
+    async def look_around(self) -> None:
+        """A slow full pass that repairs what a lost event missed: every task is decided anew."""
+        believed = {
+            container.id: container for work in self._works.values() for container in work.seen.running()
+        }
+        there = await self._rooms.runtime.containers()
+        for run, container in believed.items():
+            match there.get(run):
+                case Exited() as exited:
+                    self.exited(exited)
+                case None:
+                    pid = container.running.pid if container.running else 0
+                    self.exited(Exited(run, pid, None, None, False, self._clock()))
+                case Running():
+                    continue
+        for key in list(self._works):
+            self._look(key)
+
     async def remove_leftovers(self) -> None:
         """What is here of tasks that nobody asks for. Only after a whole and valid set of tasks has come."""
         containers = await self._rooms.runtime.containers()

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from agent.files import Files, Naming
 from agent.network.attachment import Attached
 from agent.probes.prober import Prober
 from agent.probes.schedule import Probes, Target
 from agent.reconciler import accounts, image_files, log_tail, observed, run_name, step, trouble
 from agent.reconciler.asked import Asked
 from agent.reconciler.configuration import Mounted, configuration
+from agent.reconciler.files import Files, Naming
 from agent.reconciler.observed import Fact, Observed
 from agent.reconciler.report import MOST_TAIL_LINES
 from agent.reconciler.rooms import Images, Network, Runtime

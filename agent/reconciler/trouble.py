@@ -3,11 +3,11 @@
 import errno
 from dataclasses import dataclass
 
-from agent.files import FileMissing
 from agent.network.addresses import NoAddressLeftError
 from agent.network.attachment import NetworkError
 from agent.reconciler.accounts import UnknownUser
 from agent.reconciler.configuration import NothingToRun
+from agent.reconciler.files import FileMissing
 from agent.runtime.container import LaunchFailed
 from orch.oci.failure import ImageFailure, Reason
 

@@ -1,1 +1,1 @@
-"""The one conversation with the control plane: channel, conversation, outbox, and answers to users."""
+"""The one conversation with the control plane: channel (how), conversation (what), outbox (statuses)."""

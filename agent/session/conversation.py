@@ -87,6 +87,7 @@ class Conversation:
             address = self._redirect or self._addresses[turn % len(self._addresses)]
             self._redirect = ""
             welcomed = await self._try(address)
+            _obey_cancellation()
             if self._redirect and redirects < MOST_REDIRECTS:
                 redirects += 1
                 continue
@@ -186,6 +187,13 @@ class Conversation:
         while True:
             await asyncio.sleep(pace.heartbeat)
             await up.beat(self._duties.problems())
+
+
+def _obey_cancellation() -> None:
+    """A task group whose children fail while it is cancelled tells of them and forgets the cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class _Over(Exception):

@@ -78,7 +78,12 @@ class AgentNode:
     async def _end(self, signum: int) -> int:
         assert self.process is not None
         self.process.send_signal(signum)
-        code = await asyncio.wait_for(asyncio.to_thread(self.process.wait), 20)
+        try:
+            code = await asyncio.to_thread(self.process.wait, 20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            await asyncio.to_thread(self.process.wait)
+            raise
         if self.process.stdout:
             self.process.stdout.close()
         self.process = None

@@ -85,7 +85,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
 
     def join(self, state_dir: Path) -> None:
         """As if the node had joined."""
-        Vault(state_dir / "identity").save(self.credentials())
+        Vault(state_dir / "identity.json").save(self.credentials())
 
     # -- down
 

@@ -6,10 +6,10 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+from agent.answers.place import Place, Refused
+from agent.answers.user import User
 from agent.runtime.client import Runtime
 from agent.runtime.entered import Entered
-from agent.session.place import Place, Refused
-from agent.session.user import User
 from orch.v1 import control_pb2
 
 CHUNK_BYTES = 32 << 10

@@ -9,13 +9,13 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from agent.answers import command
+from agent.answers.place import Place, Refused
+from agent.answers.user import User
 from agent.reconciler import accounts, image_files, run_name
 from agent.runtime import logs
 from agent.runtime.client import Runtime
 from agent.runtime.container import LaunchFailed
-from agent.session import command
-from agent.session.place import Place, Refused
-from agent.session.user import User
 from orch import wire
 from orch.model.names import TaskId
 from orch.v1 import control_pb2, sessions_pb2, sessions_pb2_grpc
