@@ -1,58 +1,31 @@
-"""A control plane out of its parts, on any store: the only place that knows them all."""
+"""A control plane out of its parts, on any store: the core, and the listeners that let users and nodes in."""
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any
 
+from controlplane import core
 from controlplane.api import (
-    admit_files,
     asking,
-    authority,
-    catalog,
-    changing,
     datadir,
     forwarding,
     founding,
     join,
-    memory,
     operating,
     reading,
-    registry,
     server,
-    sessions,
-    statuses,
     streaming,
-    telling,
     tokens,
 )
-from controlplane.controllers import endpoints
-from controlplane.loop import clock, driver, liveness, picture, pipeline, recorder
+from controlplane.core import Grounds
+from controlplane.loop import clock
 from controlplane.settings import Settings
-from controlplane.store import etcd_channel, keys, leadership, mirror, port, sealing
-from orch.model.cluster import ClusterIdentity
-from orch.model.config import Secret
-from orch.model.names import ServiceName
+from controlplane.store import etcd_channel, keys, port, sealing
 
 VERSION = "0.1.0"
 OWN_TOKEN_SECONDS = 24 * 3600.0
 RENEWAL_CHECK_SECONDS = 3600.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """What a control plane stands on."""
-
-    settings: Settings
-    store: port.Store
-    clock: clock.Clock
-    identity: ClusterIdentity
-    authority: authority.Pair
-    keyring: sealing.Keyring
-    etcd: etcd_channel.Connection | None = None
 
 
 async def prepare(
@@ -66,63 +39,32 @@ async def prepare(
     return Grounds(settings, store, time, identity, pair, keyring, etcd)
 
 
-class Plane:
+class Plane(core.Core):
     """`start` it, `run` it, `stop` it."""
 
     def __init__(self, grounds: Grounds) -> None:
-        self._grounds = grounds
-        settings, store, time = grounds.settings, grounds.store, grounds.clock
-        self.picture = picture.Picture()
-        self.mirror = mirror.Mirror(store, keys.ROOT, self.picture)
-        self.leadership = leadership.Leadership(
-            store, settings.advertise.encode(), ttl_seconds=settings.leader_ttl
-        )
-        self.liveness = liveness.Liveness()
-        self.recorder = recorder.Recorder(store, self.picture, self.leadership, time)
-        deciders = pipeline.Pipeline(settings.node_timeout)
-        self.driver = driver.Driver(
-            store, self.picture, self.leadership, self.liveness, self.recorder, time, deciders
-        )
-        self.statuses = statuses.StatusWriter(store, self.picture, self.leadership)
-        self.sessions = self._make_sessions()
-        self.tokens = tokens.Tokens(store, grounds.identity.id, grounds.identity.ca)
+        super().__init__(grounds)
+        self.tokens = tokens.Tokens(grounds.store, grounds.identity.id, grounds.identity.ca)
         self.listeners = server.Listeners(
-            self._make_control(deciders), self.sessions, self._make_joiner(), self._credentials()
+            self._make_control(), self.sessions, self._make_joiner(), self._credentials()
         )
-        self._tasks: list[asyncio.Task[None]] = []
         self.addresses: list[str] = []
         self.join_address = ""
 
     async def start(self) -> None:
         """Returns when somebody leads and users and nodes are served. Raises CannotListen, StoreError."""
-        self._spawn("mirror", self.mirror.run())
-        self._spawn("leadership", self.leadership.run())
-        self._spawn("driver", self.driver.run())
-        self._spawn("liveness", self.liveness.run(self._grounds.clock))
-        self._spawn("statuses", self.statuses.run())
-        self._spawn("recorder", self.recorder.run())
-        await self.mirror.wait_revision(1)
+        await self.begin()
         settings = self._grounds.settings
         self.addresses, self.join_address = await self.listeners.start(settings.listen, settings.join_listen)
         await self._keep_token()
         await self._wait_led()
         self._spawn("renewals", self._renew_for_ever())
 
-    async def run(self) -> None:
-        """Until a part fails for good; raises what it raised."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        names = ", ".join(task.get_name() for task in done)
-        raise RuntimeError(f"{names} ended by itself")
-
     async def stop(self) -> None:
         """Sessions end, the lead is given back, the listeners close."""
         self.sessions.close()
         await self.listeners.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.end()
 
     async def _wait_led(self) -> None:
         """Until this or another control plane leads: after a crash, as long as the leader's lease."""
@@ -136,38 +78,12 @@ class Plane:
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _make_sessions(self) -> sessions.Sessions:
+    def _make_control(self) -> server.Control:
         grounds = self._grounds
-        timing = sessions.Timing(grounds.settings.heartbeat_interval, grounds.settings.node_timeout)
-        teller = telling.Teller(self.picture, self.leadership, self._open_secret, endpoints.of_service)
-        return sessions.Sessions(
-            seen=self.picture,
-            leader=self.leadership,
-            nodes=registry.Registry(grounds.store, self.picture, self.leadership, grounds.clock),
-            writer=self.statuses,
-            teller=teller,
-            heard=self.liveness,
-            told=self.recorder,
-            time=grounds.clock,
-            timing=timing,
-        )
-
-    def _make_control(self, deciders: pipeline.Pipeline) -> server.Control:
-        grounds = self._grounds
-        source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age)
         return server.Control(
-            reading.Reading(source, self._store_age, grounds.clock),
-            changing.Changing(
-                store=grounds.store,
-                picture=self.picture,
-                requests=memory.Requests(grounds.store, grounds.clock),
-                vault=grounds.keyring,
-                pipeline=deciders,
-                clock=grounds.clock,
-                source=source,
-                forget_node=self.liveness.forget,
-            ),
-            asking.Asking(source),
+            reading.Reading(self.source, self._store_age, grounds.clock),
+            self.changing,
+            asking.Asking(self.source),
             streaming.Streaming(
                 self.picture,
                 self.sessions.relay,
@@ -199,19 +115,6 @@ class Plane:
             settings.data, grounds.authority, settings.name, named, grounds.clock.now()
         )
 
-    def _open_secret(self, secret: Secret) -> dict[str, bytes]:
-        try:
-            return admit_files.opened(secret, self._grounds.keyring)
-        except sealing.Unsealable as error:
-            log.error("secret %s is left out: %s", secret.name, error)  # noqa: TRY400  the sentence says it
-            return {}
-
-    def _heartbeat_age(self, node: str) -> float:
-        if self.leadership.epoch is None:
-            return -1.0
-        age = self.liveness.age(node, self._grounds.clock.steady())
-        return -1.0 if age is None else age
-
     def _store_age(self) -> float:
         lag = self.mirror.lag_seconds
         return float("inf") if lag is None else lag
@@ -234,13 +137,6 @@ class Plane:
                     await self._keep_token()
                 except port.StoreError as error:
                     log.warning("the join token could not be renewed: %s", error)
-
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
-
-    def reasons_of(self, name: ServiceName) -> Any:
-        """Why something of the service waits; for tests and measurements."""
-        return self.driver.waiting_of(name)
 
 
 def _host(address: str) -> str:
