@@ -13,7 +13,7 @@ from orch.model.service import TaskTemplate
 from orch.model.task import TaskStatus
 from tests.support.scripted import BIRTH
 
-POLITE = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+POLITE = "trap 'exit 0' TERM; sleep 1000 & wait"
 STOP = StopPolicy(drain_delay=0.0, grace_period=1.0)
 """A shell that is told to end before it has set its trap does not hear it: the grace is short."""
 _lives = itertools.count(BIRTH)
