@@ -61,7 +61,7 @@ class Core:
         self.driver = driver.Driver(
             store, self.picture, self.leadership, self.liveness, self.recorder, time, self._deciders
         )
-        self.statuses = statuses.StatusWriter(store, self.picture, self.leadership)
+        self.statuses = statuses.StatusWriter(store, self.picture, self.leadership, self.recorder.tell)
         self.sessions = self._make_sessions()
         self.source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age)
         self.changing = self._make_changing()

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from controlplane.api import happenings
+from controlplane.cluster import change
 from controlplane.loop import picture
 from controlplane.store import codec, leadership, port
 from orch.model.names import TaskId
@@ -30,10 +32,17 @@ class Report:
 class StatusWriter:
     """`submit` and forget; `run` writes."""
 
-    def __init__(self, store: port.Store, seen: picture.Picture, leader: leadership.Leadership) -> None:
+    def __init__(
+        self,
+        store: port.Store,
+        seen: picture.Picture,
+        leader: leadership.Leadership,
+        tell: Callable[[change.Tell], None],
+    ) -> None:
         self._store = store
         self._picture = seen
         self._leader = leader
+        self._tell = tell
         self._waiting: deque[Report] = deque()
         self._has_news = asyncio.Event()
 
@@ -54,6 +63,7 @@ class StatusWriter:
         reports, edits = self._collect()
         for start in range(0, len(edits), WRITES_PER_COMMIT):
             part = edits[start : start + WRITES_PER_COMMIT]
+            tells = [each for edit in part for each in self._happened(edit)]
             try:
                 revision = await self._store.commit(self._guards(part), [codec.write(edit) for edit in part])
             except leadership.NotLeading:
@@ -64,8 +74,14 @@ class StatusWriter:
                 await asyncio.sleep(RETRY_SECONDS)
                 return
             self._picture.committed(part, revision)
+            for each in tells:
+                self._tell(each)
         for report in reports:
             report.stored()
+
+    def _happened(self, edit: codec.Save) -> Iterable[change.Tell]:
+        if isinstance(edit.value, TaskStatus):
+            yield from happenings.between(self._picture.cluster.status(edit.value.id), edit.value)
 
     def _collect(self) -> tuple[list[Report], list[codec.Save]]:
         """Whole reports, about one transaction of them."""
