@@ -53,7 +53,8 @@ class Conversation:
         beats = 0
         while not self._closed:
             try:
-                await asyncio.wait_for(self._has_news.wait(), heartbeat_seconds)
+                async with asyncio.timeout(heartbeat_seconds):  # wait_for may forget a cancellation
+                    await self._has_news.wait()
             except TimeoutError:
                 beats += 1
                 yield pb.SessionDown(heartbeat=pb.Heartbeat(sequence=beats)).SerializeToString()

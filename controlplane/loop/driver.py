@@ -125,7 +125,9 @@ class Driver:
         until = min((each for each in due if each is not None), default=now + NODE_PASS_SECONDS)
         if until > now:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(until - now, NODE_PASS_SECONDS))
+                # not wait_for: with Python 3.11 it forgets a cancellation that comes together with the event
+                async with asyncio.timeout(min(until - now, NODE_PASS_SECONDS)):
+                    await self._wake.wait()
         self._wake.clear()
 
     async def _turn(self) -> None:

@@ -79,7 +79,8 @@ class Picture:
         stop = self.listen(lambda _: None if changed.done() else changed.set_result(None))
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed, CHANGE_WITHIN_SECONDS)
+                async with asyncio.timeout(CHANGE_WITHIN_SECONDS):  # wait_for may forget a cancellation
+                    await changed
         finally:
             stop()
 

@@ -1,0 +1,62 @@
+"""The memory store as one control plane sees it: some way off, and with faults on order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from controlplane.store import keyspace, memory, port
+
+WAY_SECONDS = 0.001
+
+
+class DistantStore:
+    """`port.Store`; requests and answers take WAY_SECONDS each."""
+
+    def __init__(self, data: keyspace.Keyspace, on_commit: Callable[[], None] = lambda: None) -> None:
+        self.near = memory.MemoryStore(data)
+        self.watching = asyncio.Event()
+        """Cleared, watches stand still and come back to a later world."""
+        self.watching.set()
+        self._on_commit = on_commit
+
+    @property
+    def faults(self) -> memory.Faults:
+        return self.near.faults
+
+    async def list(self, prefix: str, *, values: bool = True) -> port.Listing:
+        await asyncio.sleep(WAY_SECONDS)
+        return await self.near.list(prefix, values=values)
+
+    async def get(self, key: str) -> tuple[port.Entry | None, int]:
+        await asyncio.sleep(WAY_SECONDS)
+        return await self.near.get(key)
+
+    async def commit(self, guards: Sequence[port.Guard], writes: Sequence[port.Write]) -> int:
+        """The answer is lost when the store goes away before it is there."""
+        await asyncio.sleep(WAY_SECONDS)
+        revision = await self.near.commit(guards, writes)
+        self._on_commit()
+        await asyncio.sleep(WAY_SECONDS)
+        if self.faults.cut:
+            raise port.OutcomeUnknown("the store went away before it answered")
+        return revision
+
+    async def watch(self, prefix: str, start: int) -> AsyncIterator[port.Batch]:
+        async for batch in self.near.watch(prefix, start):
+            await asyncio.sleep(WAY_SECONDS)
+            await self.watching.wait()
+            yield batch
+
+    async def grant(self, ttl_seconds: float) -> port.Grant:
+        await asyncio.sleep(WAY_SECONDS)
+        return await self.near.grant(ttl_seconds)
+
+    async def keepalive(self, lease: int) -> float:
+        await asyncio.sleep(WAY_SECONDS)
+        return await self.near.keepalive(lease)
+
+    async def revoke(self, lease: int) -> None:
+        await asyncio.sleep(WAY_SECONDS)
+        await self.near.revoke(lease)
+
+    async def close(self) -> None:
+        await self.near.close()

@@ -1,0 +1,174 @@
+"""A whole cluster in one process and no time: the real core of the control plane, a store in memory, nodes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controlplane import core
+from controlplane.api import authority
+from controlplane.loop import picture
+from controlplane.settings import Settings
+from controlplane.store import codec, keys, keyspace, memory, port, sealing
+from orch.model.cluster import ClusterIdentity
+from orch.model.config import Namespace
+from tests.simulation.behaviour import Behaviour
+from tests.simulation.distant_store import DistantStore
+from tests.simulation.line import Handler
+from tests.simulation.simulated_node import Certified, Node, Watchers
+from tests.simulation.virtual_time import VirtualClock
+
+USER = Certified("CN=ada,O=orch:users")
+KEYRING = sealing.Keyring({b"play": bytes(sealing.KEY_BYTES)}, b"play")
+IDENTITY = ClusterIdentity("simulated")
+NO_PAIR = authority.Pair(b"", b"")
+
+
+class ControlPlane:
+    """One process of it."""
+
+    def __init__(self, name: str, data: keyspace.Keyspace, on_commit: Callable[["ControlPlane"], None]) -> None:
+        self.name = name
+        self.store = DistantStore(data, lambda: on_commit(self))
+        settings = Settings(Path("/nowhere"), (), "", advertise=name, name=name)
+        grounds = core.Grounds(settings, self.store, VirtualClock(), IDENTITY, NO_PAIR, KEYRING)
+        self.core = core.Core(grounds)
+        self.is_alive = True
+        self.is_begun = False
+        self._beginning: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Like a process: returns at once."""
+        self._beginning = asyncio.create_task(self._begin())
+
+    async def _begin(self) -> None:
+        await self.core.begin()
+        self.is_begun = True
+
+    @property
+    def leads(self) -> bool:
+        return self.is_alive and self.core.leadership.epoch is not None
+
+    async def kill(self) -> None:
+        """As kill -9: nothing is given back; the lease runs out by itself."""
+        self.is_alive = False
+        self.store.near.cut()
+        if self._beginning is not None:
+            self._beginning.cancel()
+        await self.core.end()
+        await self.store.close()
+
+
+@dataclass
+class World:
+    """What a play is made of."""
+
+    data: keyspace.Keyspace
+    truth: picture.Picture = field(default_factory=picture.Picture)
+    """The store's content, without delay."""
+    control_planes: list[ControlPlane] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    watchers: Watchers = field(default_factory=Watchers)
+    crash_after_commits: int | None = None
+    """The leader dies when so many more of its commits are in the store, before it learns of the last."""
+    commits: int = 0
+    _killed: list[asyncio.Task[None]] = field(default_factory=list)
+
+    # ── control planes ───────────────────────────────────────────────────────────────────────────────────
+
+    def start_control_plane(self) -> ControlPlane:
+        number = len(self.control_planes) + len(self._killed) + 1
+        made = ControlPlane(f"cp{number}", self.data, self._on_commit)
+        made.core.leadership.listen(lambda: self.on_leadership(made))
+        self.control_planes.append(made)
+        made.begin()
+        return made
+
+    def on_leadership(self, one: ControlPlane) -> None:
+        """For the story."""
+
+    def kill_control_plane(self, one: ControlPlane) -> None:
+        self.control_planes.remove(one)
+        one.is_alive = False
+        one.store.near.cut()
+        for node in self.nodes.values():
+            for call in tuple(node.line.calls):
+                if call.whom == one.name:
+                    call.server.cancel()
+        self._killed.append(asyncio.create_task(one.kill()))
+
+    def leader(self) -> ControlPlane | None:
+        return next((each for each in self.control_planes if each.leads), None)
+
+    def anybody(self) -> ControlPlane | None:
+        """Who answers users: the leader, else whoever has begun."""
+        begun = (each for each in self.control_planes if each.is_begun)
+        return self.leader() or next(begun, None)
+
+    def _on_commit(self, one: ControlPlane) -> None:
+        self.commits += 1
+        if self.crash_after_commits is None or not one.leads:
+            return
+        self.crash_after_commits -= 1
+        if self.crash_after_commits <= 0:
+            self.crash_after_commits = None
+            self.kill_control_plane(one)
+
+    # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def join(self, name: str, labels: dict[str, str] | None = None, **size: int) -> Node:
+        """With a token that nobody doubts."""
+        self.data.commit([], [port.Put(keys.node_identity(name), b"simulated")])
+        number = len(self.nodes) + 1
+        node = Node(
+            name, labels or {}, f"192.0.2.{number}", self._dial, self.behaviours, self.watchers, **size
+        )
+        self.nodes[name] = node
+        node.start()
+        return node
+
+    def _dial(self, attempt: int) -> tuple[str, Handler] | None:
+        reachable = [each for each in self.control_planes if each.is_begun]
+        if not reachable:
+            return None
+        chosen = self.leader() or reachable[attempt % len(reachable)]
+        return chosen.name, chosen.core.sessions.Session
+
+    # ── users ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ask(self, verb: str, request: Any) -> Any:
+        """apply, delete, scale, rollout or change_node, as `orchctl` would. Raises what the door would say."""
+        one = self.anybody()
+        if one is None:
+            raise port.Unavailable("no control plane can be reached")
+        return await getattr(one.core.changing, verb)(request, USER)
+
+    # ── the store ────────────────────────────────────────────────────────────────────────────────────────
+
+    def follow(self) -> None:
+        """The truth learns of every revision at once."""
+        batches = self.data.history(self.truth.cluster.revision + 1) if self.data.compacted < self.data.revision else ()
+        for batch in batches:
+            self.truth.update(batch)
+
+
+@asynccontextmanager
+async def a_world() -> AsyncIterator[World]:
+    """A cluster that was founded a moment ago: no control plane, no node."""
+    store = memory.MemoryStore.fresh()
+    world = World(store.data)
+    founded = [codec.write(codec.Save(IDENTITY)), codec.write(codec.Save(Namespace("default")))]
+    store.data.commit([], founded)
+    for batch in store.data.history(1):
+        world.truth.update(batch)
+    yield world
+    for node in world.nodes.values():
+        node.lose_power()
+        node.line.drop_calls()
+    for one in list(world.control_planes):
+        world.kill_control_plane(one)
+    await asyncio.gather(*world._killed)
+    await asyncio.sleep(0.1)
