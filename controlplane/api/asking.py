@@ -8,6 +8,7 @@ from typing import Any
 from controlplane.api import catalog, errors, views
 from controlplane.cluster import snapshot
 from controlplane.scheduler import explain
+from controlplane.scheduler.scores import Best
 from orch import wire
 from orch.model.event import Event
 from orch.model.names import DEFAULT_NAMESPACE, ServiceName
@@ -17,6 +18,7 @@ from orch.model.task import Task
 from orch.v1 import control_pb2 as pb
 
 MOST_EVENTS = 20
+MOST_NODES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class Asking:
             return reply
         reply.summary = _placed(cluster, task, reasons)
         reply.scores.extend(_score_row(task))
+        if cluster.is_live(task):
+            table, refused = explain.scores_without(cluster, task)
+            reply.scores.extend(_rows_now(table))
+            reply.funnel.extend(_steps(len(cluster.nodes), refused))
         return reply
 
     def _of_service(self, service: Service) -> pb.WhyReply:
@@ -143,3 +149,10 @@ def _score_row(task: Task) -> Iterator[pb.ScoreRow]:
     for name, value in json.loads(task.score).items():
         numbers[name] = float(value[1] if isinstance(value, list) else value)
     yield pb.ScoreRow(node=task.node, scores=numbers, won=True)
+
+
+def _rows_now(table: list[tuple[str, Best]]) -> Iterator[pb.ScoreRow]:
+    """The same numbers of every node that would take it, as things are; the smaller the better."""
+    for node, best in table[:MOST_NODES]:
+        spread = {key: float(count) for key, _, count in best.spread}
+        yield pb.ScoreRow(node=node, scores=spread | {"tasks": best.tasks, "allocated": best.share})

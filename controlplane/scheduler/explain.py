@@ -4,8 +4,9 @@ none of 4 nodes takes it: 1 down (n4); 1 without the label disk=ssd (n3); 2 with
 it would fit if you free or add 100m cpu on n1, or request less
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from controlplane.cluster import after, change
 from controlplane.cluster.snapshot import Cluster
 from controlplane.scheduler import request
 from controlplane.scheduler.board import Board, NodeSet
@@ -65,6 +66,13 @@ def scores(cluster: Cluster, task: Task) -> list[tuple[str, Best]]:
         table.append((board.names[best.node], best))
         candidates.drop()
     return table
+
+
+def scores_without(cluster: Cluster, task: Task) -> tuple[list[tuple[str, Best]], list[Refused]]:
+    """Where a placed task would go now if it were not there; and which nodes refuse it."""
+    without = after.after_one(cluster, change.ForgetTask(task.id), 0.0)
+    moved = replace(task, node="")
+    return scores(without, moved), funnel(without, moved)[0]
 
 
 def won_by(best: Best, size: int) -> str:

@@ -124,8 +124,9 @@ def _why() -> str:
     runs = pb.WhyReply(
         summary="web.1 runs on node-2: it had the most room",
         scores=[
-            pb.ScoreRow(node="node-1", scores={"room": 0.5, "spread": 1.0}, total=1.5),
-            pb.ScoreRow(node="node-2", scores={"room": 0.75, "spread": 1.0}, total=1.75, won=True),
+            pb.ScoreRow(node="node-2", scores={"of": 3, "zone": 0, "tasks": 0, "allocated": 0.25}, won=True),
+            pb.ScoreRow(node="node-2", scores={"zone": 0, "tasks": 1, "allocated": 0.5}),
+            pb.ScoreRow(node="node-1", scores={"zone": 1, "tasks": 0, "allocated": 0.125}),
         ],
     )
     return whys.answer(waits, NOW) + "---\n" + whys.answer(runs, NOW)

@@ -248,6 +248,19 @@ def test_the_score_table_has_every_candidate_best_first() -> None:
     assert [name for name, _ in explain.scores(cluster, task)] == ["n2", "n1"]
 
 
+def test_a_placed_task_is_weighed_as_if_it_were_not_there() -> None:
+    cluster = a_cluster(
+        a_node("n1"), a_node("n2"), a_node("n3", drained=True), a_service(), a_task(1, node="n1")
+    )
+    task = cluster.task(TaskId("default", "web", 1, 1, 1))
+    assert task is not None
+
+    table, refused = explain.scores_without(cluster, task)
+
+    assert [(name, best.tasks) for name, best in table] == [("n1", 0), ("n2", 0)]
+    assert [each.nodes for each in refused] == [("n3",)]
+
+
 ROOMS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from("ab")), min_size=1, max_size=6
 )
