@@ -23,6 +23,8 @@ from orch.v1 import control_pb2, sessions_pb2, sessions_pb2_grpc
 _log = logging.getLogger(__name__)
 
 _NOT_STARTED = 126
+_NOT_FOUND = 127
+"""As shells say it."""
 
 Find = Callable[[str, str], Place | None]
 """By the task's key and the container's name (empty: its first)."""
@@ -96,10 +98,15 @@ class Answers:
         try:
             code = await command.run(self._runtime, start, place, account, user)
         except LaunchFailed as error:
-            end = control_pb2.ExecEnd(exit_code=_NOT_STARTED, problem=error.message)
+            end = control_pb2.ExecEnd(exit_code=_code_of(error), problem=error.message)
         else:
             end = control_pb2.ExecEnd(exit_code=code)
         await user.say(exec=control_pb2.ExecOutput(end=end))
+
+
+def _code_of(error: LaunchFailed) -> int:
+    is_missing = error.step == "exec" and ("not found" in error.message or "no such file" in error.message)
+    return _NOT_FOUND if is_missing else _NOT_STARTED
 
 
 async def _send_lines(lines: AsyncIterator[logs.Line], task: TaskId, name: str, user: User) -> None:

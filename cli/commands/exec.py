@@ -11,6 +11,8 @@ import click
 from cli import references, session
 from cli.exits import NotSo, Wrong
 
+_NOT_STARTED = 126
+
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("-i", "--interactive", is_flag=True, help="Pass stdin on.")
@@ -33,7 +35,7 @@ def command(
     name: str,
     args: Sequence[str],
 ) -> int:
-    """Run a command in a container; the exit code is the command's.
+    """Run a command in a container; the exit code is the command's, 127 or 126 when it cannot start.
 
     A service means its first running task.
 
@@ -97,7 +99,8 @@ def _output(replies: Iterator[Any]) -> int:
                 _write(sys.stderr, reply.stderr)
             case "end":
                 if reply.end.problem:
-                    raise NotSo(f"error: {reply.end.problem}")
+                    sys.stderr.write(f"error: {reply.end.problem}\n")
+                    return int(reply.end.exit_code) or _NOT_STARTED
                 return int(reply.end.exit_code)
     raise NotSo("error: the connection ended before the command did; what became of it is unknown")
 

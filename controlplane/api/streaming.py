@@ -34,9 +34,12 @@ class Streaming:
                 async for line in stub.Logs(request):
                     yield line
             return
-        tasks = self._tasks(request)
         lines: asyncio.Queue[pb.LogLine | None] = asyncio.Queue(LINES_BUFFERED)
-        sources = [asyncio.create_task(self._one_log(task, request, lines)) for task in tasks]
+        sources = [
+            asyncio.create_task(self._one_log(task, containers, request, lines))
+            for task in self._tasks(request)
+            for containers in self._together(task, request)
+        ]
         ended = 0
         try:
             while ended < len(sources):
@@ -50,10 +53,17 @@ class Streaming:
                 source.cancel()
             await asyncio.gather(*sources, return_exceptions=True)
 
-    async def _one_log(self, task: Task, request: Any, lines: "asyncio.Queue[pb.LogLine | None]") -> None:
+    def _together(self, task: Task, request: Any) -> list[list[str]]:
+        """Containers of which one is read after the other; those that are followed are read at once."""
+        containers = _containers(self.picture.cluster, task, request)
+        return [[each] for each in containers] if request.follow else [containers]
+
+    async def _one_log(
+        self, task: Task, containers: list[str], request: Any, lines: "asyncio.Queue[pb.LogLine | None]"
+    ) -> None:
         """Into the queue until the node has no more; a node that cannot answer is a line that says so."""
         try:
-            for container in _containers(self.picture.cluster, task, request.container):
+            for container in containers:
                 ask = sessions_pb2.StreamAsk(
                     task=wire.to_wire(task.id),
                     logs=sessions_pb2.TaskLogsAsk(
@@ -134,10 +144,26 @@ class Streaming:
         return min(live, key=lambda task: (not cluster.is_ready(task), task.id))
 
 
-def _containers(cluster: snapshot.Cluster, task: Task, wanted: str) -> list[str]:
-    """The one that was asked for, or the first: the node says what is wrong with a name it does not know."""
+def _containers(cluster: snapshot.Cluster, task: Task, request: Any) -> list[str]:
+    """The one that was asked for, or all, init containers first; of an earlier run, those that had one.
+
+    Raises NotFound.
+    """
     template = cluster.template(task.id.owner, task.revision)
-    return [wanted or (template.containers[0].name if template else "")]
+    if template is None:
+        return [request.container]
+    names = [each.name for each in (*template.init_containers, *template.containers)]
+    if request.container:
+        if request.container not in names:
+            raise errors.NotFound(
+                f"{task.id} has no container {request.container}; it has {', '.join(names)}"
+            )
+        return [request.container]
+    if not request.previous:
+        return names
+    status = cluster.status(task.id)
+    again = {each.name for each in status.containers if each.restarts} if status else set()
+    return [name for name in names if name in again] or [template.containers[0].name]
 
 
 def _line(task: Task, answer: Any) -> pb.LogLine:

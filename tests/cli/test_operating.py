@@ -129,9 +129,11 @@ def test_exec_gives_output_and_exit_code_back(control: Control, orchctl: Run) ->
 
 
 def test_a_command_that_cannot_be_run_is_told(control: Control, orchctl: Run) -> None:
-    control.answers["Exec"] = [pb.ExecOutput(end=pb.ExecEnd(problem="web.2 is not running"))]
+    control.answers["Exec"] = [pb.ExecOutput(end=pb.ExecEnd(problem="web.2 is not running", exit_code=127))]
 
-    assert "web.2 is not running" in orchctl("exec", "web.2", "ls").err
+    done = orchctl("exec", "web.2", "ls")
+    assert "web.2 is not running" in done.err
+    assert done.code == 127
     assert orchctl("exec", "-t", "web.2", "ls").code == 2
 
 
@@ -317,6 +319,7 @@ def test_every_command_and_alias_has_help(orchctl: Run, words: list[str]) -> Non
 
     assert done.code == 0
     assert "Usage: orchctl" in done.out
+    assert "\\b" not in done.out, "a mark that keeps lines apart is shown instead"
 
 
 def test_a_word_that_is_no_command_has_a_nearest(orchctl: Run) -> None:
