@@ -10,10 +10,12 @@ from agent.reconciler import observed, run_name
 from agent.reconciler.asked import Asked
 from agent.reconciler.decide import is_init
 from agent.reconciler.notes import Notes
-from agent.reconciler.observed import Container, Observed
+from agent.reconciler.observed import Container, Observed, Probed
 from agent.reconciler.run_name import RunName
 from agent.runtime.container import Exited, Running
+from orch.model.probe import Health
 
+_WELL = Probed(Health.HEALTHY)
 Found = dict[RunName, Running | Exited]
 
 
@@ -50,10 +52,12 @@ def task(
         digest = images[spec.image].digest if spec.image in images else ""
         trouble = noted[1] if noted else None
         container = Container(spec.name, run=runs[-1].run, id=str(runs[-1]), digest=digest, trouble=trouble)
+        if notes.well.get(spec.name) == container.run:  # until its probes say otherwise
+            container = replace(container, startup=_WELL, readiness=_WELL)
         seen = _last_run(asked, seen, container, found[runs[-1]], noted[0] if noted else 0)
     if not seen.running():  # its place may be gone with a reboot: it is asked for again, which costs little
         return replace(seen, attached=None)
-    return replace(seen, published=True)
+    return replace(seen, published=True, ready_since=notes.ready_since)
 
 
 def _last_run(

@@ -373,11 +373,16 @@ def _probed(seen: Observed, fact: ProbeSaid) -> Observed:
         return seen
     match fact.probe:
         case "startup":
-            return _with(seen, replace(container, startup=fact.probed))
+            return _with(seen, replace(container, startup=_since(container.startup, fact.probed)))
         case "readiness":
-            return _with(seen, replace(container, readiness=fact.probed))
+            return _with(seen, replace(container, readiness=_since(container.readiness, fact.probed)))
         case _:
             return _with(seen, replace(container, liveness=fact.probed))
+
+
+def _since(known: Probed, said: Probed) -> Probed:
+    """A probe that has not made up its mind since the agent came back undoes nothing."""
+    return replace(said, health=known.health) if said.health is Health.UNKNOWN else said
 
 
 def _signalled(seen: Observed, fact: Signalled) -> Observed:

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from agent.reconciler import adopt, notes, step
+from agent.reconciler import adopt, notes, observed, report, step
 from agent.reconciler.decide import decide
 from agent.reconciler.notes import Notes
 from agent.reconciler.observed import Final, Observed, Trouble
 from agent.reconciler.run_name import RunName, parse
 from agent.runtime.container import Exited, Running
 from orch.model.policy import RestartPolicy
+from orch.model.probe import Health, ProbeSpec
 from orch.model.task import TaskState
 from tests.agent.reconciler.pictures import IMAGE, NOW, PLACE, TASK, a_spec, an_asked
 
@@ -44,12 +45,34 @@ def test_what_runs_goes_on_and_needs_nothing() -> None:
 
 
 def test_probes_start_again() -> None:
-    from orch.model.probe import ProbeSpec
-
     asked = an_asked(a_spec(readiness=ProbeSpec(exec=("true",))))
     seen = adopt.task(asked, {run(): a_running(run())}, PLACE, Notes(), {"web:1": IMAGE}.get)
 
     assert decide(asked, seen, NOW, None) == step.StartProbes("main")
+
+
+def test_what_was_ready_is_ready_until_its_probes_say_otherwise() -> None:
+    asked = an_asked(a_spec(readiness=ProbeSpec(exec=("true",))))
+    before = adopt.task(asked, {run(): a_running(run())}, PLACE, Notes(), {"web:1": IMAGE}.get)
+    for fact in (
+        observed.ProbesStarted("main"),
+        observed.ProbeSaid("main", 1, "readiness", observed.Probed(Health.HEALTHY)),
+        observed.BecameReady(NOW - 3),
+    ):
+        before = observed.after(before, fact)
+    known = notes.read(notes.write(notes.of(before)))
+
+    seen = adopt.task(asked, {run(): a_running(run())}, PLACE, known, {"web:1": IMAGE}.get)
+    assert report.is_ready(asked, seen)
+    assert seen.ready_since == NOW - 3
+    unsure = observed.ProbeSaid("main", 1, "readiness", observed.Probed(Health.UNKNOWN, "refused"))
+    assert report.is_ready(asked, observed.after(seen, unsure))
+    ill = observed.ProbeSaid("main", 1, "readiness", observed.Probed(Health.UNHEALTHY, "refused"))
+    assert not report.is_ready(asked, observed.after(seen, ill))
+
+    again = {run(1): an_exit(run(1)), run(2): a_running(run(2))}
+    seen = adopt.task(asked, again, PLACE, known, {"web:1": IMAGE}.get)
+    assert not report.is_ready(asked, seen), "another run has not passed anything yet"
 
 
 def test_of_several_runs_the_last_counts_and_the_others_are_removed() -> None:
