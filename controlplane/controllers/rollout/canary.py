@@ -44,10 +44,11 @@ def _watch(
         return ending.fail(service, rollout, progress.describe(cluster, at.broken), now)
     if dead:
         words = f"inconclusive: {', '.join(sorted(set(dead)))} cannot run it now"
-        return _hold(service, replace(rollout, ready_since=0.0, progressed_at=now), words)
+        return _hold(service, replace(rollout, ready_since=0.0), words)
     if not at.is_complete:
         return _not_ready(cluster, service, rollout, at, now)
-    since = rollout.ready_since or max(at.latest, rollout.step_began_at)
+    left_hold = rollout.ready_since == 0 and bool(rollout.waiting)
+    since = rollout.ready_since or (now if left_hold else max(at.latest, rollout.step_began_at))
     rollout = replace(rollout, ready_since=since)
     baked_at = since + current.bake
     if now < baked_at:
@@ -68,14 +69,17 @@ def _measure(cluster: Cluster, service: Service, rollout: Rollout, layout: Layou
 def _not_ready(
     cluster: Cluster, service: Service, rollout: Rollout, at: Progress, now: float
 ) -> tuple[Rollout, Said]:
-    """Losing readiness while baking starts the bake, and the deadline, anew."""
-    lost_it = rollout.ready_since > 0
-    progressed_at = now if lost_it else max(rollout.progressed_at, at.latest)
+    """Losing readiness while baking starts the bake, and the deadline, anew; so does the end of a hold.
+
+    Not every look at a hold: what is saved wakes the next look.
+    """
+    if at.lost and not at.behind:
+        return _hold(service, replace(rollout, ready_since=0.0), f"inconclusive: {at.lost[0].node} is down")
+    begins_anew = rollout.ready_since > 0 or bool(rollout.waiting)
+    progressed_at = now if begins_anew else max(rollout.progressed_at, at.latest)
     rollout = replace(rollout, ready_since=0.0, progressed_at=progressed_at)
     limit = service.spec.rollout.progress_deadline
     words = f"{at.settled} of {at.slots} ready"
-    if at.lost and not at.behind:
-        return _hold(service, replace(rollout, progressed_at=now), f"inconclusive: {at.lost[0].node} is down")
     if now >= progressed_at + limit:
         why = f"no progress for {limit:g}s; {progress.why_behind(cluster, service.name, at)}"
         return ending.fail(service, rollout, why, now)

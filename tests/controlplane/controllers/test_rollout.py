@@ -275,6 +275,26 @@ def test_the_slot_of_a_dead_canary_node_goes_back_to_stable_elsewhere_and_the_ca
     assert sorted(r for rs in world.revisions_by_node().values() for r in rs) == [2] * 4
 
 
+def test_a_canary_that_holds_is_saved_once_and_its_deadline_begins_anew_after_the_hold() -> None:
+    world = a_world(*FOUR, replicas=4)
+    world.behaves = lambda task: None if task.revision == 2 else TaskState.RUNNING
+    apply(world, 2, replicas=4, canary=[CanaryStep(match_labels=RING, bake=60)], progress_deadline=100)
+    world.decide()
+    world.act()
+    world.set_node("n4", down=True)
+    world.decide()
+    held = rollout(world)
+    for _ in range(5):
+        world.now += 50
+        world.decide()
+    assert rollout(world) == held, "what is saved wakes the next look: it would never end"
+
+    world.set_node("n4", down=False)
+    world.decide()
+    assert rollout(world).verdict.endswith("ready")
+    assert rollout(world).progressed_at == world.now
+
+
 def test_a_new_apply_during_a_canary_starts_over_from_stable() -> None:
     world = a_world(*FOUR, replicas=4)
     apply(world, 2, replicas=4, canary=[CanaryStep(nodes=("n1",), bake=60)])
@@ -333,6 +353,20 @@ def test_a_global_service_rolls_one_node_after_the_other_and_leaves_a_down_node_
     assert rollout(world).phase is Phase.DONE
 
     world.set_node("n3", down=False)
+    world.settle()
+    assert world.revisions_by_node() == {"n1": [2], "n2": [2], "n3": [2]}
+
+
+def test_a_global_rollout_leaves_what_a_cordoned_node_has_alone_until_it_takes_new_tasks() -> None:
+    world = a_world(is_global=True)
+    world.cluster = with_part(world.cluster, a_node("n2", cordoned=True)[0])
+    apply(world, 2, is_global=True)
+
+    world.settle()
+    assert world.revisions_by_node() == {"n1": [2], "n2": [1], "n3": [2]}
+    assert rollout(world).phase is Phase.DONE
+
+    world.cluster = with_part(world.cluster, a_node("n2")[0])
     world.settle()
     assert world.revisions_by_node() == {"n1": [2], "n2": [2], "n3": [2]}
 
