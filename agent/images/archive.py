@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from agent.images import tar, unpacking
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
 from orch.oci import manifest, reference
 from orch.oci.failure import ImageFailure, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import Reference
-
-from agent.images import tar, unpacking
-from agent.images.library import Image, Library
-from agent.images.limits import Limits
 
 _MOST_MEMBERS = 100_000
 _MOST_IMAGES = 1000

@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from agent.images import archive, flights, prune, pull
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
 from orch.oci import reference
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.manifest import Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import CredentialsOf, Registry
-
-from agent.images import archive, flights, prune, pull
-from agent.images.library import Image, Library
-from agent.images.limits import Limits
 
 Policy = Literal["Always", "IfNotPresent", "Never"]
 

@@ -9,12 +9,11 @@ import os
 import stat
 from typing import NamedTuple
 
-from orch.oci.failure import ImageFailure, Reason, bad_image
-
 from agent.images import tar
 from agent.images.limits import Limits
 from agent.images.stream import Read, Stream
 from agent.images.tree import Tree
+from orch.oci.failure import ImageFailure, Reason, bad_image
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WHITEOUT = ".wh."

@@ -24,12 +24,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.images import record
 from orch.oci import manifest
 from orch.oci.failure import ImageFailure, bad_image
 from orch.oci.manifest import ImageConfig, Manifest
 from orch.oci.reference import Reference
-
-from agent.images import record
 
 _ID_DIGITS = 24
 

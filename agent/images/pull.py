@@ -6,15 +6,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from agent.images import flights, unpacking
+from agent.images.library import Image, Library
+from agent.images.limits import Limits
 from orch.oci import manifest
 from orch.oci.failure import bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import Fetched, Registry
-
-from agent.images import flights, unpacking
-from agent.images.library import Image, Library
-from agent.images.limits import Limits
 
 LAYERS_AT_ONCE = max(2, min(4, os.cpu_count() or 2))
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import IO, cast
 
 import zstandard
-from orch.oci.failure import ImageFailure, Reason, bad_image
 
 from agent.images.limits import Limits
+from orch.oci.failure import ImageFailure, Reason, bad_image
 
 try:
     from isal import isal_zlib as zlib  # the extra `fast`: three times the speed

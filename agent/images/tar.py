@@ -9,9 +9,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from orch.oci.failure import bad_image
-
 from agent.images.limits import Limits
+from orch.oci.failure import bad_image
 
 BLOCK = 512
 _END = bytes(BLOCK)

@@ -9,10 +9,9 @@ import os
 import resource
 import sys
 
-from orch.oci.failure import ImageFailure, bad_image
-
 from agent.images import layers
 from agent.images.limits import Limits
+from orch.oci.failure import ImageFailure, bad_image
 
 _MEMORY = 1 << 30
 

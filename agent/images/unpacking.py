@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from orch.oci.failure import ImageFailure, Reason, bad_image
-
 from agent.images.limits import Limits
+from orch.oci.failure import ImageFailure, Reason, bad_image
 
 # No site-packages scan, no user's settings: the helper starts in 30 ms and imports only what it names.
 _START = (

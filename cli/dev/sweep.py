@@ -19,7 +19,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 def payloads(cgroup: str) -> set[int]:
     """Pids of everything below a cgroup, in every hierarchy."""
-    found = set()
+    found: set[int] = set()
     for directory in _directories(cgroup):
         with contextlib.suppress(OSError):
             found.update(int(pid) for pid in (directory / "cgroup.procs").read_text().split())

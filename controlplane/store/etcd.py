@@ -7,8 +7,6 @@ No maintained Python client resumes a watch, so this one does; the parts are `et
 import logging
 from collections.abc import AsyncIterator, Sequence
 
-from orch.etcd import rpc_pb2
-
 from controlplane.store import (
     etcd_channel,
     etcd_lease,
@@ -17,6 +15,7 @@ from controlplane.store import (
     etcd_watch,
     port,
 )
+from orch.etcd import rpc_pb2
 
 PAGE_ENTRIES = 500
 LIST_ATTEMPTS = 3

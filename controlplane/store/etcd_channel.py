@@ -13,9 +13,9 @@ from typing import Any
 import grpc
 from google.protobuf import message
 from grpc import aio
-from orch.etcd import rpc_pb2, rpc_pb2_grpc
 
 from controlplane.store import etcd_errors, port
+from orch.etcd import rpc_pb2, rpc_pb2_grpc
 
 CALL_TIMEOUT_SECONDS = 5.0
 LOGIN_TIMEOUT_SECONDS = 5.0

@@ -5,9 +5,9 @@ from typing import cast
 
 import grpc
 from grpc import aio
-from orch.etcd import rpc_pb2
 
 from controlplane.store import etcd_channel, etcd_errors, port
+from orch.etcd import rpc_pb2
 
 KEEPALIVE_TIMEOUT_SECONDS = 1.0
 """Short, so that another member can be asked before the lease has run out."""

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from orch.etcd import kv_pb2, rpc_pb2
-
 from controlplane.store import port
+from orch.etcd import kv_pb2, rpc_pb2
 
 _Compare = rpc_pb2.Compare
 

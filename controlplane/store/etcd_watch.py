@@ -12,9 +12,9 @@ from contextlib import aclosing
 from typing import cast
 
 from grpc import aio
-from orch.etcd import kv_pb2, rpc_pb2
 
 from controlplane.store import etcd_channel, etcd_errors, etcd_values, port
+from orch.etcd import kv_pb2, rpc_pb2
 
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 1.0

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from orch.etcd import rpc_pb2, rpc_pb2_grpc
 
 from controlplane.store import etcd_channel, port
+from orch.etcd import rpc_pb2, rpc_pb2_grpc
 
 TIMEOUT_SECONDS = 30.0
 

@@ -125,7 +125,10 @@ def _restart(user: observer.Observer, image: str) -> Figure:
         before = user.wait_running("web", 1)[0]
         killed = time.time()
         os.kill(before.status.containers[0].pid, signal.SIGKILL)
-        user.wait("the restart", lambda: any(v.status.started_at > killed and v.ready for v in user.of("web")))
+        user.wait(
+            "the restart",
+            lambda killed=killed: any(v.status.started_at > killed and v.ready for v in user.of("web")),
+        )
         samples.append(user.of("web")[0].status.started_at - killed)
         user.delete("web")
         user.wait_gone("web")
@@ -192,7 +195,7 @@ def _last_clean_up(user: observer.Observer, name: str) -> float:
 
 
 def _settle(user: observer.Observer, name: str) -> None:
-    """Forget the past, and let the nodes make their pools full again: a user does not apply a hundred times a minute."""
+    """Forget the past, and let the nodes fill their pools: a user does not apply a hundred times a minute."""
     for key in [key for key, view in user.tasks.items() if view.task.id.service == name]:
         del user.tasks[key]
         user.gone.discard(key)

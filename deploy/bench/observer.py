@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from orch import wire
-from orch.model import names, policy, service, task
+from orch.model import names, service, task
 from orch.v1 import control_pb2, control_pb2_grpc, values_pb2
 
 _TIMEOUT_S = 60.0
@@ -20,7 +20,9 @@ class Observer:
 
     def __init__(self, address: str, credentials: Path) -> None:
         files = (credentials / name for name in ("ca.crt", "admin.key", "admin.crt"))
-        self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(*(f.read_bytes() for f in files)))
+        self._channel = grpc.secure_channel(
+            address, grpc.ssl_channel_credentials(*(f.read_bytes() for f in files))
+        )
         self.control = control_pb2_grpc.ControlStub(self._channel)
         self._changed = threading.Condition()
         self.tasks: dict[str, control_pb2.TaskView] = {}
@@ -47,7 +49,8 @@ class Observer:
         )
         document = control_pb2.Document(
             service=control_pb2.ServiceDocument(
-                name=values_pb2.ObjectName(namespace=names.DEFAULT_NAMESPACE, name=name), spec=wire.to_wire(spec)
+                name=values_pb2.ObjectName(namespace=names.DEFAULT_NAMESPACE, name=name),
+                spec=wire.to_wire(spec),
             )
         )
         request = control_pb2.ApplyRequest(documents=[document], request_id=uuid.uuid4().hex)
@@ -130,4 +133,3 @@ def _is(identity: values_pb2.TaskId, reference: control_pb2.Reference) -> bool:
 
 
 ROLLOUT_FIVE_AT_A_TIME = {"max_surge": "5", "max_unavailable": "0"}
-assert policy.RolloutPolicy.model_validate(ROLLOUT_FIVE_AT_A_TIME)

@@ -1,6 +1,6 @@
 """The demo's image: busybox serving HTTP, made on the spot and pushed to a real registry.
 
-    python deploy/demo/images.py 127.0.0.1:5000 web:1 web:2 web:3-broken
+python deploy/demo/images.py 127.0.0.1:5000 web:1 web:2 web:3-broken
 """
 
 import asyncio
@@ -15,7 +15,23 @@ from orch.oci.manifest import ImageConfig
 from orch.oci.registry import Registry
 
 _BUSYBOX = Path("/bin/busybox")
-_APPLETS = ("sh", "httpd", "cat", "echo", "ls", "ps", "id", "hostname", "ip", "wget", "sleep", "kill", "env", "dd", "nslookup")
+_APPLETS = (
+    "sh",
+    "httpd",
+    "cat",
+    "echo",
+    "ls",
+    "ps",
+    "id",
+    "hostname",
+    "ip",
+    "wget",
+    "sleep",
+    "kill",
+    "env",
+    "dd",
+    "nslookup",
+)
 _SERVE = "trap 'kill $! 2>/dev/null; exit 0' TERM; httpd -f -p 8080 -h /www & wait $!"
 _BREAK = "echo 'orders.db: no such table: carts' >&2; exit 3"
 

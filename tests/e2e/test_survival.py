@@ -7,7 +7,6 @@ import time
 import pytest
 
 from cli.dev import life
-
 from tests.support.dev import Dev
 
 pytestmark = pytest.mark.cluster

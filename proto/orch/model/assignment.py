@@ -94,7 +94,7 @@ class PeerNode:
 
 @dataclass(frozen=True, slots=True)
 class PeerSection:
-    """This node's own ranges, and the other nodes."""
+    """The node's own ranges, and the other nodes."""
 
     stamp: Stamp
     version: int = 0

@@ -22,7 +22,9 @@ def check_name(name: str) -> str:
 
 
 Name = Annotated[
-    str, AfterValidator(check_name), WithJsonSchema({"type": "string", "pattern": _LABEL.pattern, "maxLength": 63})
+    str,
+    AfterValidator(check_name),
+    WithJsonSchema({"type": "string", "pattern": _LABEL.pattern, "maxLength": 63}),
 ]
 
 

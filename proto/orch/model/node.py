@@ -36,7 +36,7 @@ class Taint:
 
 
 class Condition(StrEnum):
-    """Is the node heard from?"""
+    """Whether the node is heard from."""
 
     READY = "ready"
     DOWN = "down"

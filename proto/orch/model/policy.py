@@ -74,8 +74,11 @@ class NodeLoss(StrEnum):
 
 
 class OnNodeLoss(Spec):
-    """`replace`, `wait`, or `{stopAfter: 60s}`: then the node itself stops the task after that long alone, and only
-    after it has provably stopped is it started elsewhere."""
+    """What happens to a task whose node is gone: `replace`, `wait`, or `{stopAfter: 60s}`.
+
+    With stopAfter the node itself stops the task after that long alone, and only after it has provably stopped is it
+    started elsewhere.
+    """
 
     action: NodeLoss = NodeLoss.REPLACE
     """replace, wait or stopAfter."""

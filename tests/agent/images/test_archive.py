@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from orch.oci import build, reference
-from orch.oci.failure import Reason
 
 from agent.images.images import Images, PullFailed
+from orch.oci import build, reference
+from orch.oci.failure import Reason
 from tests.support import archives
 from tests.support import images as pictures
 

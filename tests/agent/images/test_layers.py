@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from orch.oci.failure import ImageFailure, Reason
 
 from agent.images import layers
 from agent.images.layers import Expected
 from agent.images.limits import Limits
+from orch.oci.failure import ImageFailure, Reason
 from tests.support.archives import archive, directory, hard_link, member, symlink
 
 pytestmark = pytest.mark.root

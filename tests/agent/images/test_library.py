@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from orch.oci import build, reference
-from orch.oci.build import Built, Item
-from orch.oci.manifest import ImageConfig
 
 from agent.images import prune
 from agent.images.library import Library
+from orch.oci import build, reference
+from orch.oci.build import Built, Item
+from orch.oci.manifest import ImageConfig
 
 BASE = build.layer([Item("base", b"base")])
 TOP = build.layer([Item("top", b"top")])

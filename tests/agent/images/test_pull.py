@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from agent.images.images import Images, PullFailed
+from agent.images.library import Image
+from agent.images.limits import Limits
 from orch.oci import auth, build, reference
 from orch.oci.build import Built, Item
 from orch.oci.failure import Reason
 from orch.oci.manifest import ImageConfig
 from orch.oci.registry import Registry
-
-from agent.images.images import Images, PullFailed
-from agent.images.library import Image
-from agent.images.limits import Limits
 from tests.support import archives
 from tests.support import images as pictures
 from tests.support.registry import RunningRegistry, running_registry

@@ -1,6 +1,7 @@
 """Challenges as real registries send them."""
 
 import pytest
+
 from orch.oci import auth
 from orch.oci.auth import Basic, Bearer
 

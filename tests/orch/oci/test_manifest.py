@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from orch.oci import manifest
 from orch.oci.failure import ImageFailure
 from orch.oci.manifest import Descriptor, Index, IndexEntry, Manifest, Platform

@@ -1,6 +1,7 @@
 """References in every form people type."""
 
 import pytest
+
 from orch.oci import reference
 from orch.oci.failure import ImageFailure, Reason
 

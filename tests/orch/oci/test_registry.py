@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+
 from orch.oci import manifest, reference
 from orch.oci.auth import Credentials
 from orch.oci.failure import ImageFailure, Reason
