@@ -8,7 +8,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-DELAY_SECONDS = 0.001
+SHORTEST_SECONDS = 0.001
+FURTHER_SECONDS = 0.0002
+"""No two nodes are equally far away, so that who comes first is no lottery."""
 GIVE_UP_SECONDS = 13.0
 """A server notices by its pings that a client is silent: keepalive time and timeout of `api/server.py`."""
 
@@ -26,7 +28,7 @@ class Pipe:
         self._news = asyncio.Event()
 
     def send(self, message: Any) -> None:
-        self._waiting.append((asyncio.get_running_loop().time() + DELAY_SECONDS, message))
+        self._waiting.append((asyncio.get_running_loop().time() + self._line.delay, message))
         self._news.set()
 
     def close(self, why: str) -> None:
@@ -83,7 +85,8 @@ class Call:
 class Line:
     """Of one node; to all control planes."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.delay = SHORTEST_SECONDS + number * FURTHER_SECONDS
         self.whole = asyncio.Event()
         self.whole.set()
         self.calls: set[Call] = set()

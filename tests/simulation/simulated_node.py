@@ -58,13 +58,13 @@ class Node:
     name: str
     labels: dict[str, str]
     address: str
+    line: Line
     dial: Dial
     behaviours: Mapping[str, Behaviour]
     watchers: Watchers
     cpu: int = 4_000
     memory: int = 4 << 30
     incarnation: int = 1
-    line: Line = field(default_factory=Line)
     runs: dict[TaskId, Run] = field(default_factory=dict)
     ledger: TaskSection | None = None
     """The newest tasks it was told of; kept over a loss of power."""
@@ -284,4 +284,3 @@ class Node:
                 loss = run.template.on_node_loss
                 if loss.action is NodeLoss.STOP_AFTER and alone > loss.stop_after:
                     run.stop("Alone")
-

@@ -9,6 +9,7 @@ from typing import Any
 
 from controlplane import core
 from controlplane.api import authority
+from controlplane.cluster.snapshot import Cluster
 from controlplane.loop import picture
 from controlplane.settings import Settings
 from controlplane.store import codec, keys, keyspace, memory, port, sealing
@@ -16,7 +17,7 @@ from orch.model.cluster import ClusterIdentity
 from orch.model.config import Namespace
 from tests.simulation.behaviour import Behaviour
 from tests.simulation.distant_store import DistantStore
-from tests.simulation.line import Handler
+from tests.simulation.line import Handler, Line
 from tests.simulation.simulated_node import Certified, Node, Watchers
 from tests.simulation.virtual_time import VirtualClock
 
@@ -25,11 +26,15 @@ KEYRING = sealing.Keyring({b"play": bytes(sealing.KEY_BYTES)}, b"play")
 IDENTITY = ClusterIdentity("simulated")
 NO_PAIR = authority.Pair(b"", b"")
 
+Observer = Callable[[Cluster, Cluster, port.Batch], None]
+
 
 class ControlPlane:
     """One process of it."""
 
-    def __init__(self, name: str, data: keyspace.Keyspace, on_commit: Callable[["ControlPlane"], None]) -> None:
+    def __init__(
+        self, name: str, data: keyspace.Keyspace, on_commit: Callable[["ControlPlane"], None]
+    ) -> None:
         self.name = name
         self.store = DistantStore(data, lambda: on_commit(self))
         settings = Settings(Path("/nowhere"), (), "", advertise=name, name=name)
@@ -75,6 +80,10 @@ class World:
     crash_after_commits: int | None = None
     """The leader dies when so many more of its commits are in the store, before it learns of the last."""
     commits: int = 0
+    observers: list[Observer] = field(default_factory=list)
+    """Told of every revision of the store, with the pictures before and after it."""
+    on_start: Callable[[ControlPlane], None] = lambda _: None
+    """Told of every control plane before it begins."""
     _killed: list[asyncio.Task[None]] = field(default_factory=list)
 
     # ── control planes ───────────────────────────────────────────────────────────────────────────────────
@@ -82,13 +91,10 @@ class World:
     def start_control_plane(self) -> ControlPlane:
         number = len(self.control_planes) + len(self._killed) + 1
         made = ControlPlane(f"cp{number}", self.data, self._on_commit)
-        made.core.leadership.listen(lambda: self.on_leadership(made))
         self.control_planes.append(made)
+        self.on_start(made)
         made.begin()
         return made
-
-    def on_leadership(self, one: ControlPlane) -> None:
-        """For the story."""
 
     def kill_control_plane(self, one: ControlPlane) -> None:
         self.control_planes.remove(one)
@@ -124,7 +130,14 @@ class World:
         self.data.commit([], [port.Put(keys.node_identity(name), b"simulated")])
         number = len(self.nodes) + 1
         node = Node(
-            name, labels or {}, f"192.0.2.{number}", self._dial, self.behaviours, self.watchers, **size
+            name,
+            labels or {},
+            f"192.0.2.{number}",
+            Line(number),
+            self._dial,
+            self.behaviours,
+            self.watchers,
+            **size,
         )
         self.nodes[name] = node
         node.start()
@@ -149,10 +162,12 @@ class World:
     # ── the store ────────────────────────────────────────────────────────────────────────────────────────
 
     def follow(self) -> None:
-        """The truth learns of every revision at once."""
-        batches = self.data.history(self.truth.cluster.revision + 1) if self.data.compacted < self.data.revision else ()
-        for batch in batches:
+        """Called at every revision, within the very commit."""
+        for batch in self.data.history(self.truth.cluster.revision + 1):
+            before = self.truth.cluster
             self.truth.update(batch)
+            for look in self.observers:
+                look(before, self.truth.cluster, batch)
 
 
 @asynccontextmanager
@@ -161,9 +176,8 @@ async def a_world() -> AsyncIterator[World]:
     store = memory.MemoryStore.fresh()
     world = World(store.data)
     founded = [codec.write(codec.Save(IDENTITY)), codec.write(codec.Save(Namespace("default")))]
+    store.data.listen(world.follow)
     store.data.commit([], founded)
-    for batch in store.data.history(1):
-        world.truth.update(batch)
     yield world
     for node in world.nodes.values():
         node.lose_power()

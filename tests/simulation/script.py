@@ -1,0 +1,341 @@
+"""The words of a play: one instruction a line, performed on a world. See `plays/README.md` for all of them."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.controllers import slots
+from controlplane.store import port
+from orch import wire
+from orch.manifest import load, parse
+from orch.model.names import ServiceName
+from orch.model.rollout import Phase
+from orch.v1 import control_pb2 as pb
+from tests.simulation import behaviour
+from tests.simulation.behaviour import Behaviour
+from tests.simulation.story import Story
+from tests.simulation.world import ControlPlane, World
+
+MOST_WAIT_SECONDS = 900.0
+LOOK_SECONDS = 0.05
+QUIET_SECONDS = 8.0
+"""Longer than a node's timeout and the leader's lease."""
+
+
+class NotUnderstood(Exception):
+    """Which line, and what is wrong with it."""
+
+
+def document(name: str, words: dict[str, str]) -> str:
+    """The manifest that the short words stand for."""
+    spec: dict[str, Any] = {"image": f"{name}:1"}
+    step: dict[str, Any] = {}
+    rollout: dict[str, Any] = {"minReady": "0s"}
+    for word, value in words.items():
+        match word:
+            case "replicas":
+                spec["replicas"] = int(value)
+            case "image" | "priority":
+                spec[word] = value
+            case "mode":
+                spec["mode"] = value
+            case "port":
+                spec["ports"] = [{"target": 80, "published": int(value)}]
+            case "cpu" | "memory":
+                spec.setdefault("resources", {}).setdefault("requests", {})[word] = value
+            case "perNode":
+                spec["placement"] = {"maxPerNode": int(value)}
+            case "restarts":
+                spec["restart"] = {"attempts": int(value)}
+            case "grace":
+                spec["stop"] = {"gracePeriod": value}
+            case "onNodeLoss":
+                action, _, time = value.partition(":")
+                spec["onNodeLoss"] = {"stopAfter": time} if time else action
+            case "surge":
+                rollout["maxSurge"] = value
+            case "unavailable":
+                rollout["maxUnavailable"] = value
+            case "minReady" | "onFailure":
+                rollout[word] = value
+            case "deadline":
+                rollout["progressDeadline"] = value
+            case "canary":
+                step |= _step(value)
+            case "bake":
+                step["bake"] = value
+            case "promote":
+                rollout.setdefault("canary", {})["promote"] = value
+            case _:
+                raise ValueError(f"a service has no {word}")
+    if step:
+        rollout.setdefault("canary", {})["steps"] = [step]
+    whole = {
+        "apiVersion": "orch/v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": spec | {"rollout": rollout},
+    }
+    return load.dump(whole)
+
+
+def _step(value: str) -> dict[str, Any]:
+    key, _, wanted = value.partition(":")
+    match key:
+        case "count":
+            return {"count": int(wanted)}
+        case "percent":
+            return {"percent": int(wanted)}
+        case "nodes":
+            return {"nodes": wanted.split(",")}
+        case _:
+            return {"nodes": {"matchLabels": {key: wanted}}}
+
+
+@dataclass
+class Stage:
+    """Performs instructions, one after the other."""
+
+    world: World
+    story: Story
+
+    async def play(self, text: str) -> None:
+        """All of it."""
+        for number, line in enumerate(text.splitlines(), 1):
+            instruction = line.partition("#")[0].strip()
+            if instruction:
+                self.story.tell(">", instruction)
+                try:
+                    await self.perform(instruction)
+                except (ValueError, KeyError, StopIteration, TypeError) as error:
+                    raise NotUnderstood(
+                        f"line {number}: {instruction}: {type(error).__name__}: {error}"
+                    ) from error
+
+    async def perform(self, instruction: str) -> None:
+        """One line."""
+        words = instruction.split()
+        match words:
+            case ["after", time]:
+                await asyncio.sleep(behaviour.seconds(time))
+            case ["until", *claim]:
+                await self._until(" ".join(claim))
+            case ["image", image, *script]:
+                known = self.world.behaviours.get(image, Behaviour())
+                self.world.behaviours[image] = behaviour.parse(" ".join(script), known)
+            case ["nodes", *names]:
+                for each in names:
+                    await self._join(each)
+                await self._until("nodes are ready")
+            case ["node", name, "joins"]:
+                await self._join(name)
+            case [
+                "apply" | "scale" | "delete" | "rollout" | "promote" | "abort" | "pause" | "resume" | "undo",
+                *_,
+            ]:
+                await self._ask(words)
+            case ["cordon" | "uncordon" | "drain" | "label" | "remove", *_]:
+                await self._ask(words)
+            case [_, "node" | "agent" | "task", _]:
+                self._to_node(words)
+            case _:
+                self._to_control_plane(words)
+
+    # ── users ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _ask(self, words: list[str]) -> None:
+        verb, request = _request(words)
+        try:
+            await self.world.ask(verb, request)
+        except (port.StoreError, Exception) as error:
+            if isinstance(error, (ValueError, KeyError, TypeError)):
+                raise
+            self.story.tell("refused", " ".join(str(error).split()))
+
+    # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _join(self, words: str) -> None:
+        """`n1`, `n1[ring=canary]`, `n1(cpu=1000)`."""
+        name, labels, size = re.fullmatch(r"([\w-]+)(?:\[(.*)\])?(?:\((.*)\))?", words).groups()  # type: ignore[union-attr]
+        pairs = dict(each.split("=") for each in labels.split(",")) if labels else {}
+        amounts = (
+            {key: int(value) for key, value in (each.split("=") for each in size.split(","))} if size else {}
+        )
+        await self.world.join(name, pairs, **amounts)
+
+    def _to_node(self, words: list[str]) -> None:
+        match words:
+            case ["kill", "node", name]:
+                self.world.nodes[name].lose_power()
+            case ["cut", "node", name]:
+                self.world.nodes[name].line.cut()
+            case ["return", "node", name]:
+                self.world.nodes[name].come_back()
+            case ["restart", "agent", name]:
+                self.world.nodes[name].restart_agent()
+            case ["crash", "task", name]:
+                self._crash(name)
+            case _:
+                raise ValueError("no such instruction")
+
+    def _crash(self, words: str) -> None:
+        """`web.2`: the newest task of the slot that runs."""
+        found = [
+            (run.id.attempt, node, run.id)
+            for node in self.world.nodes.values()
+            for run in node.runs.values()
+            if run.id.name == words and run.may_run
+        ]
+        _, node, task = max(found, key=lambda each: each[0])
+        node.crash(task)
+
+    # ── control planes and their store ───────────────────────────────────────────────────────────────────
+
+    def _to_control_plane(self, words: list[str]) -> None:
+        match words:
+            case ["start", "control", "plane"]:
+                self.world.start_control_plane()
+            case ["kill", "control", "plane"]:
+                self.world.kill_control_plane(self._leader())
+            case ["kill", "control", "plane", "after", number, "commits"]:
+                self.world.crash_after_commits = int(number)
+            case ["store", "goes", "away"]:
+                for one in self.world.control_planes:
+                    one.store.near.cut()
+            case ["store", "comes", "back"]:
+                for one in self.world.control_planes:
+                    one.store.near.heal()
+            case ["store", "loses", "next", what]:
+                faults = self._leader().store.faults
+                faults.lose_answers += what == "answer"
+                faults.lose_requests += what == "request"
+            case ["store", "refuses", number, "commits"]:
+                self._leader().store.faults.refuse_commits += int(number)
+            case ["drop", "next", "event", "of", kind]:
+                self._drop_next(self._leader(), kind)
+            case ["pause", "watch"]:
+                self._leader().store.watching.clear()
+            case ["resume", "watch"]:
+                for one in self.world.control_planes:
+                    one.store.watching.set()
+            case ["compact", "store"]:
+                self.world.data.compact()
+            case _:
+                raise ValueError("no such instruction")
+
+    def _leader(self) -> ControlPlane:
+        leader = self.world.leader()
+        if leader is None:
+            raise ValueError("nobody leads")
+        return leader
+
+    def _drop_next(self, one: ControlPlane, kind: str) -> None:
+        """Once: the next change of a key of this kind never reaches the watch."""
+
+        def drops(event: port.Event) -> bool:
+            if not event.key.startswith(f"/orch/{kind}/"):
+                return False
+            one.store.faults.drop_event = None
+            return True
+
+        one.store.faults.drop_event = drops
+
+    # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _until(self, claim: str) -> None:
+        if claim == "quiet":
+            await self._until_quiet()
+            return
+        holds = self._claim(claim)
+        deadline = asyncio.get_running_loop().time() + MOST_WAIT_SECONDS
+        while not holds():
+            if asyncio.get_running_loop().time() > deadline:
+                self.story.tell("NEVER", claim)
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _until_quiet(self) -> None:
+        deadline = asyncio.get_running_loop().time() + MOST_WAIT_SECONDS
+        seen = -1
+        while seen != (seen := self.world.data.revision):
+            if asyncio.get_running_loop().time() > deadline:
+                self.story.tell("NEVER", "quiet")
+                return
+            await asyncio.sleep(QUIET_SECONDS)
+
+    def _claim(self, words: str) -> Callable[[], bool]:
+        world = self.world
+        match words.split():
+            case ["nodes", "are", "ready"]:
+                return lambda: (
+                    all(n.is_ready for n in map(world.truth.cluster.node, world.nodes) if n)
+                    and set(world.nodes) <= set(world.truth.cluster.nodes)
+                )
+            case ["node", name, "is", condition]:
+                return lambda: (
+                    (n := world.truth.cluster.node(name)) is not None and n.status.condition == condition
+                )
+            case ["somebody", "leads"]:
+                return lambda: world.leader() is not None
+            case [name, "is", "gone"]:
+                return lambda: _named(name) not in world.truth.cluster.services
+            case [name, "is", phase]:
+                return lambda: (
+                    (r := world.truth.cluster.rollout(_named(name))) is not None and r.phase is Phase(phase)
+                )
+            case [name, "runs", number]:
+                return lambda: self._running(_named(name)) >= int(number)
+            case [name, "says", *verdict]:
+                return lambda: (
+                    (r := world.truth.cluster.rollout(_named(name))) is not None
+                    and " ".join(verdict) in r.verdict
+                )
+        raise ValueError(f"nothing like this can be waited for: {words}")
+
+    def _running(self, name: ServiceName) -> int:
+        cluster = self.world.truth.cluster
+        service = cluster.service(name)
+        if service is None:
+            return 0
+        return sum(any(cluster.is_ready(task) for task in slot.live) for slot in slots.read(cluster, service))
+
+
+def _named(name: str) -> ServiceName:
+    return ServiceName("default", name)
+
+
+def _request(words: list[str]) -> tuple[str, Any]:
+    """The method of `Changing`, and its request."""
+    match words:
+        case ["apply", name, *fields]:
+            text = document(name, dict(each.split("=", 1) for each in fields))
+            written = parse.parse_all(text, "play")
+            documents = [
+                pb.Document(
+                    source=each.source,
+                    service={"name": wire.to_wire(each.value.name), "spec": wire.to_wire(each.value.spec)},
+                )
+                for each in written
+            ]
+            return "apply", pb.ApplyRequest(documents=documents)
+        case ["scale", name, number]:
+            return "scale", pb.ScaleRequest(service=wire.to_wire(_named(name)), replicas=int(number))
+        case ["delete", name]:
+            return "delete", pb.DeleteRequest(
+                references=[pb.Reference(kind="service", namespace="default", name=name)]
+            )
+        case ["promote", name, "fully"]:
+            return "rollout", pb.RolloutRequest(service=wire.to_wire(_named(name)), verb="promote", full=True)
+        case ["promote" | "abort" | "pause" | "resume" | "undo" as verb, name]:
+            return "rollout", pb.RolloutRequest(service=wire.to_wire(_named(name)), verb=verb)
+        case ["cordon" | "uncordon" | "drain" as verb, name]:
+            availability = {"cordon": "cordoned", "uncordon": "active", "drain": "drained"}[verb]
+            return "change_node", pb.ChangeNodeRequest(name=name, availability=availability)
+        case ["label", name, label]:
+            key, _, value = label.partition("=")
+            return "change_node", pb.ChangeNodeRequest(name=name, set_labels={key: value})
+        case ["remove", name]:
+            return "change_node", pb.ChangeNodeRequest(name=name, remove=True)
+    raise ValueError("no such request")
