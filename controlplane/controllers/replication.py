@@ -81,6 +81,7 @@ class _Exchange:
             yield from self._settle(slot, self.wants[slot.number])
         for slot in self.layout:
             yield from self._replace_lost(slot)
+        self.counts.in_flight = sum(self._is_in_flight(slot) for slot in self.layout)
         for slot in self.layout:
             if not slot.live:
                 yield from self._fill(slot, self.wants[slot.number])
@@ -99,19 +100,19 @@ class _Exchange:
             if at is not None and at > self.now:
                 self.wake.append(at)
         want = self.wants[slot.number]
-        served = served or (not slot.live and self._due(slot, want.revision).done)
-        self.counts.available += served
+        self.counts.available += served or (not slot.live and self._due(slot, want.revision).done)
         self.counts.successors += len(slot.live) > 1
-        self.counts.in_flight += self._is_in_flight(slot, want, served=served)
 
-    def _is_in_flight(self, slot: Slot, want: Want, *, served: bool) -> bool:
+    def _is_in_flight(self, slot: Slot) -> bool:
         """Its task of the wanted revision is not there yet; a lost one tells nothing of the revision."""
         if len(slot.live) > 1:
             return True
-        task = slot.latest
-        if served or task is None or task.revision != want.revision:
+        task, revision = slot.latest, self.wants[slot.number].revision
+        if task is None or task.revision != revision or self.cluster.is_lost(task):
             return False
-        return not self.cluster.is_lost(task)
+        if slot.live:
+            return not self._is_available(slot.live[0])
+        return not self._due(slot, revision).done
 
     def _is_available(self, task: Task) -> bool:
         return self.cluster.is_available(task, self.now)
@@ -228,7 +229,7 @@ class _Exchange:
         if due.done:
             return
         if revision == want.revision:
-            self.counts.in_flight += not self._is_in_flight(slot, want, served=False)
+            self.counts.in_flight += not self._is_in_flight(slot)
         if bounds.is_exclusive(self.service.spec):
             stopping = next((task for task in slot.past if self._may_run_still(task)), None)
             if stopping is not None:

@@ -53,7 +53,7 @@ class Layout:
     surplus: list[Task]
     """Wanted to run, in no wanted slot, or of an earlier life."""
     resting: list[Slot]
-    """Global services: slots of nodes that are down."""
+    """Global services: slots of nodes that are down, or that keep what they have and take nothing new."""
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.wanted.values())
@@ -92,17 +92,15 @@ def _one_per_node(cluster: Cluster, service: Service, found: dict[int, Slot], la
         number = node.status.index + 1
         slot = found.get(number) or Slot(number)
         slot.node = node.name
-        if not node.is_ready:
-            layout.resting.append(slot)
-        elif _is_eligible(placement, node, occupied=bool(slot.live)):
+        if fitness.takes_new(placement, node):
             layout.wanted[number] = slot
+        elif not node.is_ready or (slot.live and _may_keep(placement, node)):
+            layout.resting.append(slot)
         else:
             continue
         found.pop(number, None)
 
 
-def _is_eligible(placement: PlacementSpec, node: Node, *, occupied: bool) -> bool:
-    """A cordoned or newly tainted node keeps what it has and takes nothing new."""
-    if occupied:
-        return fitness.is_named_by(placement, node) and not fitness.reason_to_leave(placement, node)
-    return fitness.takes_new(placement, node)
+def _may_keep(placement: PlacementSpec, node: Node) -> bool:
+    """A cordoned or newly tainted node keeps what it has: nothing new could take its place."""
+    return fitness.is_named_by(placement, node) and not fitness.reason_to_leave(placement, node)

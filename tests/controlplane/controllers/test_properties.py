@@ -190,12 +190,16 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule()
     def crash_in_the_middle_of_a_decision(self) -> None:
-        """Deciding anew on what was already written comes to the same."""
-        whole, *others = worlds.decided_again(self.world.cluster, WEB, self.world.now)
+        """Deciding anew on what was already written comes to the same, one look earlier or later."""
+        now = self.world.now
+        whole, *others = worlds.decided_again(self.world.cluster, WEB, now)
+        in_the_end = worlds.looked_on(whole, WEB, now)
         for other in others:
             assert worlds.desired(other) == worlds.desired(whole)
-            assert other.rollouts == whole.rollouts
-            assert other.services == whole.services
+            then = worlds.looked_on(other, WEB, now)
+            assert worlds.desired(then) == worlds.desired(in_the_end)
+            assert then.rollouts == in_the_end.rollouts
+            assert then.services == in_the_end.services
 
     # ── what always holds ────────────────────────────────────────────────────────────────────────────────
 

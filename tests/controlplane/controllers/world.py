@@ -166,3 +166,10 @@ def decided_again(cluster: Cluster, name: ServiceName, now: float) -> list[Clust
         crashed = after(cluster, whole[:length], now)
         pictures.append(after(crashed, decide_service(crashed, name, now), now))
     return pictures
+
+
+def looked_on(cluster: Cluster, name: ServiceName, now: float) -> Cluster:
+    """After a few more looks, while nothing else happens."""
+    for _ in range(4):
+        cluster = after(cluster, decide_service(cluster, name, now), now)
+    return cluster
