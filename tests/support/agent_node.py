@@ -90,13 +90,15 @@ class AgentNode:
         return code
 
     async def clean(self) -> str:
-        """Everything the agent made, by its own --cleanup; what it said."""
-        if self.process is not None:
-            await self._end(signal.SIGTERM)
-        said = await self.end_all()
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _ip("netns", "del", self.unique)
-        shutil.rmtree(self.state, ignore_errors=True)
+        """Everything the agent made, by its own --cleanup, also when it does not end; what that said."""
+        try:
+            if self.process is not None:
+                await self._end(signal.SIGTERM)
+        finally:
+            said = await self.end_all()
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", self.unique)
+            shutil.rmtree(self.state, ignore_errors=True)
         return said
 
     async def end_all(self) -> str:
