@@ -1,6 +1,6 @@
 """A control plane that answers as it is told: real gRPC with real certificates, made-up answers."""
 
-# ruff: noqa: E501  a line of a table, or of a made-up answer, is easier to read than its pieces
+
 
 import concurrent.futures
 import contextlib

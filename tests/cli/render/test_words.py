@@ -1,6 +1,6 @@
 """Small amounts in few letters, and paths into documents."""
 
-# ruff: noqa: E501  a line of a table, or of a made-up answer, is easier to read than its pieces
+
 
 from typing import Any
 

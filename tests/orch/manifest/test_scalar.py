@@ -1,6 +1,6 @@
 """What unquoted words mean."""
 
-# ruff: noqa: E501  a line of a table is easier to read than its pieces
+
 
 from typing import Any
 
