@@ -190,22 +190,27 @@ def _amounts(resources: Any) -> str:
 
 
 def _container_status(status: Any, now: float) -> str:
-    rows = [["state", status.state + (f": {status.reason}" if status.reason else "")]]
-    if status.state == "running":
+    is_running = status.state == "running"
+    rows = [["state", status.state + (f": {status.reason}" if status.reason and not is_running else "")]]
+    if is_running:
         rows.append(["since", f"{words.age(status.started_at, now)} ago, pid {status.pid}"])
-    if status.HasField("exit_code") and status.state != "running":
-        rows.append(["exit code", str(status.exit_code)])
-    if status.exit_signal:
-        rows.append(
-            ["killed by", f"signal {status.exit_signal}" + (" (out of memory)" if status.oom_killed else "")]
-        )
     if status.restarts:
         rows.append(["restarts", str(status.restarts)])
+    if status.reason and is_running:
+        rows.append(["before that", f"{status.reason}, {_end(status) or 'it did not start'}"])
+    elif _end(status):
+        rows.append(["ended", _end(status)])
     if status.message:
         rows.append(["message", status.message])
     if status.image_digest:
         rows.append(["digest", status.image_digest])
     return _indented(table.lay_out(_labelled(rows)))
+
+
+def _end(status: Any) -> str:
+    if status.exit_signal:
+        return f"signal {status.exit_signal}" + (" (out of memory)" if status.oom_killed else "")
+    return f"exit code {status.exit_code}" if status.HasField("exit_code") else ""
 
 
 def _events(events: Sequence[Any], now: float) -> str:
