@@ -135,7 +135,7 @@ class Driver:
         now = self._clock.now()
         if now >= self._next_full_pass:
             self._next_full_pass = now + FULL_PASS_SECONDS
-            self._add_all(self._picture.cluster.services)
+            self._add_all(sorted(self._picture.cluster.services))
         began = self._clock.steady()
         decided = self._decide(now)
         took = self._clock.steady() - began
@@ -196,50 +196,52 @@ class Driver:
         plan = edits.plan(cluster, decided.changes, now)
         if plan.was_cut:
             self._add_all(decided.names)
-        for one in plan.tellings:
-            self._recorder.tell(one)
+        done, stopped_by = await self._commit(cluster, plan.groups)
+        for telling in plan.tellings:
+            if telling.after <= done:
+                self._recorder.tell(telling.what)
         if not plan.groups:
             for name in decided.names:
                 self._queue.succeeded(name)
-            return
-        try:
-            stopped_by = await self._commit(cluster, plan.groups)
-        except port.StoreError as failure:  # no longer leading
-            stopped_by = failure
-        if stopped_by is None:
-            return
-        self.figures.conflicts += 1
-        log.info("decided anew: %s", stopped_by)
-        self._queue.failed(decided.names, self._clock.now())
-        self._next_node_pass = min(self._next_node_pass, self._clock.now() + NODE_PASS_SECONDS)
+        elif stopped_by is not None:
+            self.figures.conflicts += 1
+            log.info("decided anew: %s", stopped_by)
+            self._queue.failed(decided.names, self._clock.now())
+            self._next_node_pass = min(self._next_node_pass, self._clock.now() + NODE_PASS_SECONDS)
 
     async def _commit(
         self, cluster: snapshot.Cluster, groups: Sequence[edits.Group]
-    ) -> port.StoreError | None:
-        """Transaction after transaction, each told at once to everybody who looks at the picture."""
+    ) -> tuple[int, port.StoreError | None]:
+        """Transaction after transaction, each told at once to everybody who looks at the picture.
+
+        How many groups are in the store, and why not all.
+        """
         guarded = [edits.guarded(cluster, group) for group in groups]
-        start = 0
-        for transaction in tuple(sequence.pack(guarded, self._leader.guard())):
-            end = start + transaction.groups
-            outcome = await sequence.commit(self._store, self._leader.guard(), guarded[start:end])
-            self.figures.commits += 1
-            if outcome.committed:
-                done = [edit for group in groups[start:end] for edit in group.edits.values()]
-                self._picture.committed(done, outcome.revision)
-            if outcome.stopped_by is not None:
-                return outcome.stopped_by
-            start = end
-        return None
+        done = 0
+        try:
+            for transaction in tuple(sequence.pack(guarded, self._leader.guard())):
+                part = slice(done, done + transaction.groups)
+                outcome = await sequence.commit(self._store, self._leader.guard(), guarded[part])
+                self.figures.commits += 1
+                if outcome.committed:
+                    written = [edit for group in groups[part] for edit in group.edits.values()]
+                    self._picture.committed(written, outcome.revision)
+                done += outcome.committed
+                if outcome.stopped_by is not None:
+                    return done, outcome.stopped_by
+        except port.StoreError as failure:  # no longer leading
+            return done, failure
+        return done, None
 
     # ── waking ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_touched(self, touched: picture.Touched) -> None:
         if not touched.keys:
             return
-        self._add_all(touched.services)
+        self._add_all(sorted(touched.services))  # the same picture, the same order: it can be played again
         if touched.nodes:
             self._next_node_pass = 0.0
-            self._add_all(self._picture.cluster.services)
+            self._add_all(sorted(self._picture.cluster.services))
         elif touched.frees:
             self._add_all(self._waiting)
 

@@ -24,11 +24,20 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Telling:
+    """An event, and what must have happened before anybody is told."""
+
+    what: change.Tell
+    after: int
+    """So many groups are in the store."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A decision as it will be carried out."""
 
     groups: tuple[Group, ...]
-    tellings: tuple[change.Tell, ...]
+    tellings: tuple[Telling, ...]
     was_cut: bool
     """Not all of it is in here: decide again."""
 
@@ -36,11 +45,11 @@ class Plan:
 def plan(cluster: snapshot.Cluster, changes: Iterable[change.Change], now: float) -> Plan:
     """In the order in which it was decided."""
     draft = _Draft(cluster, now)
-    tellings: list[change.Tell] = []
+    tellings: list[Telling] = []
     was_cut = False
     for each in changes:
         if isinstance(each, change.Tell):
-            tellings.append(each)
+            tellings.append(Telling(each, len(draft.groups)))
         elif not isinstance(each, change.Waiting | change.WakeAt) and not draft.add(each):
             was_cut = True
             break

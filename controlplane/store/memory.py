@@ -133,5 +133,6 @@ class MemoryStore:
             raise port.Unavailable("memory store: closed" if self._closed else "memory store: cut off")
 
     def _delivers(self, event: port.Event, prefix: str) -> bool:
-        dropped = self.faults.drop_event is not None and self.faults.drop_event(event)
-        return event.key.startswith(prefix) and not dropped
+        if not event.key.startswith(prefix):
+            return False
+        return self.faults.drop_event is None or not self.faults.drop_event(event)

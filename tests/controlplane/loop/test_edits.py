@@ -89,7 +89,13 @@ def test_a_retired_task_keeps_its_place_and_says_why() -> None:
 def test_events_and_reasons_are_not_written_with_the_decision() -> None:
     told = change.Tell(EventType.NORMAL, "Scaled", "service/web", "default", "to 3")
     plan = edits.plan(a_picture(), [told, change.Waiting(WEB, "…"), change.WakeAt(NOW + 1)], NOW)
-    assert (plan.groups, plan.tellings) == ((), (told,))
+    assert (plan.groups, plan.tellings) == ((), (edits.Telling(told, after=0),))
+
+
+def test_an_event_is_told_only_when_what_it_tells_of_is_in_the_store() -> None:
+    told = change.Tell(EventType.NORMAL, "Scaled", "service/web", "default", "to 3")
+    plan = edits.plan(a_picture().with_task(a_task("n1")), [change.RetireTask(TASK, "scaled"), told], NOW)
+    assert plan.tellings == (edits.Telling(told, after=1),)
 
 
 def test_what_is_already_gone_is_not_forgotten_twice() -> None:
