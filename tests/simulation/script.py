@@ -100,6 +100,7 @@ class Stage:
 
     world: World
     story: Story
+    _asked: int = 0
 
     async def play(self, text: str) -> None:
         """All of it."""
@@ -147,6 +148,9 @@ class Stage:
 
     async def _ask(self, words: list[str]) -> None:
         verb, request = _request(words)
+        if verb != "change_node":
+            self._asked += 1
+            request.request_id = f"play-{self._asked}"
         try:
             await self.world.ask(verb, request)
         except (port.StoreError, Exception) as error:
@@ -215,9 +219,11 @@ class Stage:
                 self._leader().store.faults.refuse_commits += int(number)
             case ["drop", "next", "event", "of", kind]:
                 self._drop_next(self._leader(), kind)
-            case ["pause", "watch"]:
+            case ["users", "talk", "to", name]:
+                self.world.asked = next(one for one in self.world.control_planes if one.name == name)
+            case ["watch", "stands", "still"]:
                 self._leader().store.watching.clear()
-            case ["resume", "watch"]:
+            case ["watch", "goes", "on"]:
                 for one in self.world.control_planes:
                     one.store.watching.set()
             case ["compact", "store"]:

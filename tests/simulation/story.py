@@ -37,6 +37,9 @@ class Story:
     world: World
     lines: list[Line] = field(default_factory=list)
     _waits: dict[str, str] = field(default_factory=dict)
+    _leader: str = "nobody"
+    _lives: dict[ServiceName, list[int]] = field(default_factory=dict)
+    """Births of each service that had tasks."""
 
     @classmethod
     def of(cls, world: World) -> "Story":
@@ -99,20 +102,22 @@ class Story:
 
     def _tell_wanted(self, identity: TaskId, before: Task | None, after: Task | None) -> None:
         if after is None:
-            self.tell("forget", str(identity))
+            self.tell("forget", self._at(identity))
             return
         if before is None:
-            self.tell("create", str(identity), f"revision {after.revision}")
+            self.tell("create", self._at(identity), f"revision {after.revision}")
         if after.node and (before is None or not before.node):
-            self.tell("place", f"{identity}@{after.node}")
+            self.tell("place", self._at(identity, after.node))
         if after.wanted is Wanted.STOP and (before is None or before.wanted is Wanted.RUN):
-            self.tell("stop", _at(identity, after.node), after.cause)
+            self.tell("stop", self._at(identity, after.node), after.cause)
 
     def _tell_status(self, before: TaskStatus | None, said: TaskStatus) -> None:
-        where = _at(said.id, said.node)
+        where = self._at(said.id, said.node)
         why = ": ".join(word for word in (said.reason, said.message) if word)
         if said.state is TaskState.RUNNING and said.ready and not (before and before.ready):
             self.tell("ready", where)
+        elif before is not None and said.restarts > before.restarts and before.ready and said.ready:
+            self.tell("ready", where, "again, after a restart nobody could be told of")
         elif before is not None and before.ready and not said.ready and said.state <= TaskState.RUNNING:
             self.tell("unready", where)
         elif said.state is TaskState.BACKOFF and (before is None or before.order != said.order):
@@ -145,13 +150,25 @@ class Story:
         sign = "!" if event.type == "Warning" else ""
         self.tell("event", f"{sign}{event.reason}{often}: {event.object}: {event.message}")
 
+    def _at(self, task: TaskId, node: str = "") -> str:
+        """`web.1.2@n1`; `web'.1.2` is of the service's second life."""
+        lives = self._lives.setdefault(task.owner, [])
+        if task.birth not in lives:
+            lives.append(task.birth)
+        name = f"{task.owner}{chr(39) * lives.index(task.birth)}.{task.slot}.{task.attempt}"
+        return f"{name}@{node}" if node else name
+
     # ── the control planes ───────────────────────────────────────────────────────────────────────────────
 
     def listen_to(self, one: ControlPlane) -> None:
         """Who leads, and what waits."""
 
         def on_leadership() -> None:
-            self.tell("leader", one.name if one.leads else "nobody")
+            leader = self.world.leader()
+            name = leader.name if leader else "nobody"
+            if name != self._leader:
+                self._leader = name
+                self.tell("leader", name)
 
         def on_touched(touched: picture.Touched) -> None:
             if one.leads and not touched.keys:
@@ -171,10 +188,6 @@ class Story:
             if self._waits.get(subject) != plain:
                 self._waits[subject] = plain
                 self.tell("wait", subject, reason)
-
-
-def _at(task: TaskId, node: str) -> str:
-    return f"{task}@{node}" if node else str(task)
 
 
 def _rollout_words(rollout: Rollout) -> str:

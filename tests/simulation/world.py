@@ -77,6 +77,8 @@ class World:
     nodes: dict[str, Node] = field(default_factory=dict)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     watchers: Watchers = field(default_factory=Watchers)
+    asked: ControlPlane | None = None
+    """Whom users talk to; None is the leader, or whoever is there."""
     crash_after_commits: int | None = None
     """The leader dies when so many more of its commits are in the store, before it learns of the last."""
     commits: int = 0
@@ -99,6 +101,7 @@ class World:
     def kill_control_plane(self, one: ControlPlane) -> None:
         self.control_planes.remove(one)
         one.is_alive = False
+        self.asked = None if self.asked is one else self.asked
         one.store.near.cut()
         for node in self.nodes.values():
             for call in tuple(node.line.calls):
@@ -154,7 +157,7 @@ class World:
 
     async def ask(self, verb: str, request: Any) -> Any:
         """apply, delete, scale, rollout or change_node, as `orchctl` would. Raises what the door would say."""
-        one = self.anybody()
+        one = self.asked or self.anybody()
         if one is None:
             raise port.Unavailable("no control plane can be reached")
         return await getattr(one.core.changing, verb)(request, USER)
