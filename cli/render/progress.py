@@ -75,6 +75,8 @@ def judge(goal: Goal, seen: Seen) -> Standing:
         return Standing.MOVING if phase == "rolling-back" else Standing.FAILED
     if phase == "canary" and "rollout promote" in view.rollout.waiting and not _is_let_pass(view):
         return Standing.HELD
+    if view.status == "Complete":
+        return Standing.SERVING
     # More than desired, too, is not there yet: a service that was scaled down still lets instances go.
     is_whole = view.ready >= view.desired and view.updated == view.desired
     return Standing.SERVING if view.status == "Running" and is_whole else Standing.MOVING
@@ -157,7 +159,7 @@ def _why(goal: Goal, view: Any) -> str:
 def _state(goal: Goal, seen: Seen) -> str:
     view = seen.view
     if judge(goal, seen) is Standing.SERVING:
-        return "serving"
+        return "complete" if view.status == "Complete" else "serving"
     reason = view.rollout.waiting or view.reason or view.rollout.verdict
     word = (
         "going back" if view.rollout.phase == "rolling-back" else _WORDS.get(view.status, view.status.lower())

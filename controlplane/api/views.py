@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controlplane.cluster import snapshot
-from controlplane.controllers import slots
+from controlplane.controllers import backoff, slots
 from controlplane.store import keys
 from orch import wire
 from orch.model.config import Secret
@@ -28,6 +28,8 @@ class Counts:
     ready: int
     running: int
     live: int
+    complete: int
+    """Slots that are empty because their task ended well, and is not to run again."""
 
 
 def service_view(cluster: snapshot.Cluster, service: Service, reasons: Reasons) -> pb.ServiceView:
@@ -35,7 +37,7 @@ def service_view(cluster: snapshot.Cluster, service: Service, reasons: Reasons) 
     rollout = cluster.rollout(service.name)
     counts = count(cluster, service)
     status = status_word(service, rollout, counts)
-    settled = status == "Running"
+    settled = status in {"Running", "Complete"}
     return pb.ServiceView(
         service=wire.to_wire(service),
         rollout=wire.to_wire(rollout) if rollout else None,
@@ -52,7 +54,8 @@ def service_view(cluster: snapshot.Cluster, service: Service, reasons: Reasons) 
 
 def count(cluster: snapshot.Cluster, service: Service) -> Counts:
     """A task counts while it is wanted and has not finished."""
-    wanted = 0 if service.deleted else len(slots.read(cluster, service))
+    layout = slots.read(cluster, service)
+    wanted = 0 if service.deleted else len(layout)
     target = service.revision
     live = [
         task
@@ -66,7 +69,15 @@ def count(cluster: snapshot.Cluster, service: Service) -> Counts:
         ready=sum(cluster.is_ready(task) for task in live),
         running=running,
         live=len(live),
+        complete=sum(_is_complete(cluster, service, slot) for slot in layout),
     )
+
+
+def _is_complete(cluster: snapshot.Cluster, service: Service, slot: slots.Slot) -> bool:
+    template = cluster.template(service.name, service.revision)
+    if template is None or template.restart.policy == "always" or slot.live:
+        return False
+    return backoff.due(cluster, slot.past, service.revision, template).done
 
 
 def status_word(service: Service, rollout: Rollout | None, counts: Counts) -> str:
@@ -82,11 +93,13 @@ def status_word(service: Service, rollout: Rollout | None, counts: Counts) -> st
             return "Rolling"
         case Phase.PAUSED:
             return "Paused"
-    if counts.ready < counts.desired:
+    if counts.ready + counts.complete < counts.desired:
         return "Waiting"
     if _was_rolled_back(service, rollout):
         return "RolledBack"
-    return "Running" if rollout.target == service.revision else "Rolling"
+    if rollout.target != service.revision:
+        return "Rolling"
+    return "Complete" if counts.complete and not counts.live else "Running"
 
 
 def reason_of(cluster: snapshot.Cluster, service: Service, rollout: Rollout | None, reasons: Reasons) -> str:
