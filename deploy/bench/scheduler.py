@@ -13,15 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "proto")]
 
-from controlplane.cluster.change import AssignTask  # noqa: E402
-from controlplane.cluster.snapshot import Cluster  # noqa: E402
-from controlplane.scheduler import place  # noqa: E402
-from orch.model.container import ContainerSpec, ResourceSpec  # noqa: E402  the paths come first
-from orch.model.names import ServiceName, TaskId  # noqa: E402
-from orch.model.node import Condition, Facts, NodeSpec, NodeStatus  # noqa: E402
-from orch.model.policy import PlacementSpec  # noqa: E402
-from orch.model.service import Revision, Service, ServiceSpec, TaskTemplate  # noqa: E402
-from orch.model.task import Task  # noqa: E402
+from controlplane.cluster.change import AssignTask
+from controlplane.cluster.snapshot import Cluster
+from controlplane.scheduler import place
+from orch.model.container import ContainerSpec, ResourceSpec
+from orch.model.names import ServiceName, TaskId
+from orch.model.node import Condition, Facts, NodeSpec, NodeStatus
+from orch.model.policy import PlacementSpec
+from orch.model.service import Revision, Service, ServiceSpec, TaskTemplate
+from orch.model.task import Task
 
 SERVICES, TASKS, NODES, ROUNDS = 200, 50, 1000, 5
 GOAL = 10_000
@@ -82,7 +82,7 @@ def main() -> None:
         "max": round(max(rates)),
         "n": ROUNDS,
     }
-    print(json.dumps(row, ensure_ascii=False))  # noqa: T201  its output
+    print(json.dumps(row, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ async def main() -> int:
             stdout=asyncio.subprocess.PIPE, stderr=None if given.verbose else asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            assert process.stdout is not None  # noqa: S101  it is a pipe
+            assert process.stdout is not None
             ready = await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_SECONDS)
             words = ready.decode().split()
             rows = await _measure(given, data, words[2].rstrip(";"), words[-1], process.pid)
