@@ -46,6 +46,7 @@ def up(name: str, nodes: int, *, registry: bool, say: Callable[[str], None]) -> 
             raise DevError(f"dev cluster {name!r} is up already; see: orchctl dev status --name {name}")
         made = DevCluster(name, clusters.free_index(), nodes, registry)
         made.save()
+        _mount_run(made)
     try:
         lan.lay(made)
         _start_all(made, say)
@@ -170,6 +171,12 @@ def _start_registry(cluster: DevCluster) -> None:
         netns=cluster.lan_path,
         log=log_of(cluster, "registry"),
     )
+
+
+def _mount_run(cluster: DevCluster) -> None:
+    """Memory, as /run is on a real machine: what a node keeps there must not cost a disk's time."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "orch-dev", str(cluster.run)], check=True)
+    cluster.save()
 
 
 def _write_context(cluster: DevCluster) -> None:
