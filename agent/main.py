@@ -127,6 +127,7 @@ class Agent:
         tasks = [
             asyncio.create_task(conversation.keep(), name="conversation"),
             asyncio.create_task(self._renew(), name="renewal"),
+            asyncio.create_task(self._join_again(conversation), name="joining again"),
             asyncio.create_task(self._look_around(), name="look around"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
@@ -230,6 +231,25 @@ class Agent:
                 except identity.CannotJoin as error:
                     _log.warning("the node's certificate could not be renewed: %s", error)
             await asyncio.sleep(RENEWAL_LOOK_SECONDS)
+
+    async def _join_again(self, conversation: Conversation) -> None:
+        """After a `node rm`: with the token we were started with, if that is still good."""
+        settings = self._settings
+        while True:
+            await conversation.expelled.wait()
+            conversation.expelled.clear()
+            if not (settings.join and settings.token):
+                _log.warning(
+                    "start with --join HOST:PORT --token TOKEN (orchctl node join-token) to join again"
+                )
+                continue
+            try:
+                self.credentials = await identity.join(
+                    settings.name, settings.join, settings.token, self.credentials
+                )
+                self._vault.save(self.credentials)
+            except identity.CannotJoin as error:
+                _log.warning("the node was removed and cannot join again: %s", error)
 
     async def _look_around(self) -> None:
         while True:

@@ -79,6 +79,8 @@ class Conversation:
         self._redirect = ""
         self.is_up = asyncio.Event()
         """Set while somebody has said welcome."""
+        self.expelled = asyncio.Event()
+        """Set when we were told that we do not belong to the cluster; who joins again clears it."""
 
     async def keep(self) -> None:
         """Until cancelled."""
@@ -101,7 +103,10 @@ class Conversation:
         try:
             await self._exchange(channel)
         except* (grpc.aio.AioRpcError, TimeoutError, _Over) as group:
-            _log.info("conversation with %s ended: %s", address, "; ".join(map(_words, _leaves(group))))
+            leaves = _leaves(group)
+            _log.info("conversation with %s ended: %s", address, "; ".join(map(_words, leaves)))
+            if any(map(_is_expulsion, leaves)):
+                self.expelled.set()
         except* Exception:
             _log.exception("conversation with %s broke", address)
         finally:
@@ -253,6 +258,10 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for each in group.exceptions:
         found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
     return found
+
+
+def _is_expulsion(error: BaseException) -> bool:
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 def _words(error: BaseException) -> str:
