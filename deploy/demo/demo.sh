@@ -3,11 +3,11 @@
 #   make demo          shows it and removes everything
 #   make demo KEEP=1   leaves the cluster up for playing
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-
-export PATH="$PWD/.venv/bin:$PATH"
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+export PATH="$ROOT/.venv/bin:$PATH"
 NAME=demo
 WORK=$(mktemp -d)
+cd "$WORK"
 bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' off=$'\e[0m'
 [ -t 1 ] || bold='' dim='' green='' off=''
 
@@ -23,11 +23,12 @@ finish() {
     else
         quietly orchctl dev down --name $NAME || true
     fi
+    cd /
     rm -rf "$WORK"
     exit $status
 }
 
-quietly orchctl dev down --name $NAME || true # what an earlier demo kept
+orchctl dev down --name $NAME > "$WORK/log" 2>&1 || true # what an earlier demo kept
 trap finish EXIT
 
 say "1. A cluster of three nodes, each in its own network namespace, and a registry"
@@ -36,11 +37,11 @@ REGISTRY=$(orchctl dev status --name $NAME | awk '$2 == "registry" { print $3 }'
 NODES=$(orchctl dev status --name $NAME | awk '$2 ~ /^node-/ { print $3 }')
 run orchctl label node/node-3 ring=canary
 echo "${dim}pushing images made of busybox: web:1, web:2, web:3-broken, web:4${off}"
-quietly python deploy/demo/images.py "$REGISTRY" web:1 web:2 web:3-broken web:4
+quietly python "$ROOT/deploy/demo/images.py" "$REGISTRY" web:1 web:2 web:3-broken web:4
 
 version() { # manifest of one version
-    sed "s#127.0.0.1:5000/web:.*#$REGISTRY/web:$1#; s#progressDeadline: .*#progressDeadline: 8s#" "${2:-manifests/web.yaml}" > "$WORK/web.yaml"
-    echo "$WORK/web.yaml"
+    sed "1,/^apiVersion/{/^#/d}; s#127.0.0.1:5000/web:.*#$REGISTRY/web:$1#; s#progressDeadline: .*#progressDeadline: 8s#" "$ROOT/${2:-manifests/web.yaml}" > "$WORK/web.yaml"
+    echo web.yaml
 }
 ask_every_node() {
     for node in $NODES; do
