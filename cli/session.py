@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli import context
+from cli import completing, context
 from cli.exits import Wrong
 
 if TYPE_CHECKING:
@@ -97,10 +97,20 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command `--context` and `-n`, and as its first argument the Session they make."""
 
     @click.option(
-        "--context", "context_name", default="", metavar="NAME", help="Which cluster (orchctl context)."
+        "--context",
+        "context_name",
+        default="",
+        metavar="NAME",
+        shell_complete=completing.contexts,
+        help="Which cluster (orchctl context).",
     )
     @click.option(
-        "-n", "--namespace", default="", metavar="NAME", help="Which namespace.  [default: default]"
+        "-n",
+        "--namespace",
+        default="",
+        metavar="NAME",
+        shell_complete=completing.names("namespaces"),
+        help="Which namespace.  [default: default]",
     )
     @functools.wraps(command)
     def wrapped(context_name: str, namespace: str, **arguments: Any) -> Any:

@@ -7,12 +7,17 @@ from typing import Any
 
 import click
 
-from cli import options, references, session
+from cli import completing, options, references, session
 from cli.exits import INTERRUPTED, NotSo, Wrong
 
 
 @click.command()
-@click.argument("what", nargs=-1, metavar="NAME… | KIND NAME… | KIND/NAME…")
+@click.argument(
+    "what",
+    nargs=-1,
+    shell_complete=completing.kinds_and_names("services"),
+    metavar="NAME… | KIND NAME… | KIND/NAME…",
+)
 @options.FILES
 @click.option(
     "-l", "--selector", default="", metavar="KEY=VALUE,…", help="All of the kind with these labels."

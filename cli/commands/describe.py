@@ -7,13 +7,19 @@ from typing import Any
 
 import click
 
-from cli import references, session
+from cli import completing, references, session
 from cli.exits import NotSo
 from cli.render import details
 
 
 @click.command()
-@click.argument("what", nargs=-1, required=True, metavar="KIND NAME | KIND/NAME | SERVICE")
+@click.argument(
+    "what",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.kinds_and_names("services"),
+    metavar="KIND NAME | KIND/NAME | SERVICE",
+)
 @session.connected
 def command(session_: session.Session, what: Sequence[str]) -> None:
     """What it is, how it does, why, and what happened to it.

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from cli import nodes, options, session
+from cli import completing, nodes, options, session
 from cli.exits import INTERRUPTED, NotSo
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NODE…")
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.names("nodes"), metavar="NODE…")
 @options.waiting
 @session.connected
 def command(session_: session.Session, names: Sequence[str], wait: bool, timeout: float) -> int:

@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from cli import references, session
+from cli import completing, references, session
 from cli.render import table
 
 
 @click.command()
-@click.argument("of", required=False, metavar="[NAME | KIND/NAME]")
+@click.argument(
+    "of", required=False, shell_complete=completing.names("services", "tasks"), metavar="[NAME | KIND/NAME]"
+)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Of all namespaces.")
 @click.option("-w", "--watch", is_flag=True, help="Go on and show what happens.")
 @click.option("--warnings", is_flag=True, help="Only what someone should look at.")

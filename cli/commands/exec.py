@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli import references, session
+from cli import completing, references, session
 from cli.exits import NotSo, Wrong
 
 _NOT_STARTED = 126
@@ -21,7 +21,7 @@ _NOT_STARTED = 126
 @click.option("-e", "--env", "variables", multiple=True, metavar="KEY=VALUE", help="One more variable.")
 @click.option("-u", "--user", default="", help="As which user.  [default: the container's]")
 @click.option("--workdir", default="", help="In which directory.  [default: the container's]")
-@click.argument("name", metavar="TASK | SERVICE")
+@click.argument("name", shell_complete=completing.names("tasks", "services"), metavar="TASK | SERVICE")
 @click.argument("args", nargs=-1, required=True, metavar="COMMAND [ARG…]")
 @session.connected
 def command(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli import references, session
+from cli import completing, references, session
 from cli.exits import NotSo, Wrong
 from cli.render import table
 
@@ -15,7 +15,9 @@ _FORMATS = "table|wide|json|yaml|name|jsonpath=…"
 
 
 @click.command()
-@click.argument("what", nargs=-1, metavar="KIND [NAME…] | KIND/NAME…")
+@click.argument(
+    "what", nargs=-1, shell_complete=completing.kinds_and_names(), metavar="KIND [NAME…] | KIND/NAME…"
+)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Of all namespaces.")
 @click.option("-l", "--selector", default="", metavar="KEY=VALUE,…", help="Only with these labels.")
 @click.option("-o", "--output", default="table", metavar=_FORMATS, help="How to show it.  [default: table]")

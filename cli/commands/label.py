@@ -5,12 +5,18 @@ from collections.abc import Sequence
 
 import click
 
-from cli import nodes, session
+from cli import completing, nodes, session
 from cli.render import words as rendered
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="NODE… KEY=VALUE… KEY-…")
+@click.argument(
+    "words",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.names("nodes"),
+    metavar="NODE… KEY=VALUE… KEY-…",
+)
 @session.connected
 def command(session_: session.Session, words: Sequence[str]) -> None:
     """Set labels of nodes (KEY=VALUE) or remove them (KEY-).

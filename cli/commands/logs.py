@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from cli import references, session
+from cli import completing, references, session
 from cli.exits import NotSo
 
 
 @click.command()
-@click.argument("name", metavar="SERVICE | TASK")
+@click.argument("name", shell_complete=completing.names("services", "tasks"), metavar="SERVICE | TASK")
 @click.option("-f", "--follow", is_flag=True, help="Go on and print what comes.")
 @click.option("--tail", default=-1, metavar="N", help="Only the last N lines.  [default: all]")
 @click.option("--since", default="", metavar="DURATION", help="Only of so long ago: 5m.")

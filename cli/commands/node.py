@@ -5,7 +5,7 @@ import time
 
 import click
 
-from cli import nodes, session
+from cli import completing, nodes, session
 from cli.render import table, words
 
 
@@ -43,7 +43,7 @@ def join_token(session_: session.Session, valid_for: str) -> None:
 
 
 @command.command("rm")
-@click.argument("names", nargs=-1, required=True, metavar="NODE…")
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.names("nodes"), metavar="NODE…")
 @session.connected
 def remove(session_: session.Session, names: tuple[str, ...]) -> None:
     """Forget nodes that are down for good; their tasks go elsewhere."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli import options, references, session
+from cli import completing, options, references, session
 from cli.exits import NotSo
 from cli.render import table
 
@@ -17,7 +17,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @click.option("-w", "--watch", is_flag=True, help="Watch until it is over; fail when it fails.")
 @click.option("--timeout", default=options.DEFAULT_WAIT, metavar="DURATION", help="How long to watch.")
 @session.connected
@@ -40,7 +40,7 @@ def status(session_: session.Session, service: str, watch: bool, timeout: str) -
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @session.connected
 def history(session_: session.Session, service: str) -> None:
     """Revisions, who made them, what they changed, and how they ended; * marks the one that is stable."""
@@ -52,7 +52,7 @@ def history(session_: session.Session, service: str) -> None:
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @click.option(
     "--to", "--to-revision", "to", default=0, metavar="REV", help="Which one.  [default: the one before]"
 )
@@ -64,7 +64,7 @@ def undo(session_: session.Session, service: str, to: int, wait: bool, timeout: 
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @options.waiting
 @session.connected
 def restart(session_: session.Session, service: str, wait: bool, timeout: float) -> int:
@@ -73,7 +73,7 @@ def restart(session_: session.Session, service: str, wait: bool, timeout: float)
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @click.option("--full", is_flag=True, help="All remaining steps, not just the present one.")
 @options.waiting
 @session.connected
@@ -83,7 +83,7 @@ def promote(session_: session.Session, service: str, full: bool, wait: bool, tim
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @session.connected
 def abort(session_: session.Session, service: str) -> int:
     """Give the new revision up; the stable one comes back."""
@@ -91,7 +91,7 @@ def abort(session_: session.Session, service: str) -> int:
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @session.connected
 def pause(session_: session.Session, service: str) -> int:
     """Let nothing move until `resume`."""
@@ -99,7 +99,7 @@ def pause(session_: session.Session, service: str) -> int:
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @options.waiting
 @session.connected
 def resume(session_: session.Session, service: str, wait: bool, timeout: float) -> int:

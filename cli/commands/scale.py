@@ -4,12 +4,12 @@ import sys
 
 import click
 
-from cli import options, references, session
+from cli import completing, options, references, session
 from cli.exits import Wrong
 
 
 @click.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @click.argument("count", required=False, type=click.IntRange(0, 10_000))
 @click.option("--replicas", type=click.IntRange(0, 10_000), help="How many instances.")
 @options.waiting

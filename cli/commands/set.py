@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import options, references, session
+from cli import completing, options, references, session
 from cli.exits import NotSo, Wrong
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @click.argument("images", nargs=-1, required=True, metavar="[CONTAINER=]IMAGE…")
 @options.waiting
 @session.connected
@@ -40,7 +40,7 @@ def image(session_: session.Session, service: str, images: Sequence[str], wait: 
 
 
 @command.command()
-@click.argument("service")
+@click.argument("service", shell_complete=completing.names("services"))
 @click.argument("variables", nargs=-1, required=True, metavar="KEY=VALUE… KEY-…")
 @click.option("-c", "--container", default="", help="Only this container.  [default: all]")
 @options.waiting

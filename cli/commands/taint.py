@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import nodes, session
+from cli import completing, nodes, session
 from cli.exits import Wrong
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ _EFFECTS = ("NoSchedule", "NoExecute")
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="NODE… KEY[=VALUE]:EFFECT… KEY-…")
+@click.argument(
+    "words",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.names("nodes"),
+    metavar="NODE… KEY[=VALUE]:EFFECT… KEY-…",
+)
 @session.connected
 def command(session_: session.Session, words: Sequence[str]) -> None:
     """Set taints of nodes or remove them (KEY-). Tasks stay away that do not tolerate them.

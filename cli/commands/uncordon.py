@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import click
 
-from cli import nodes, session
+from cli import completing, nodes, session
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NODE…")
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.names("nodes"), metavar="NODE…")
 @session.connected
 def command(session_: session.Session, names: Sequence[str]) -> None:
     """Place tasks on a node again.

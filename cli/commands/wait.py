@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli import references, session
+from cli import completing, references, session
 from cli.exits import NotSo, Wrong
 
 Condition = Callable[[Any], bool]
@@ -15,7 +15,13 @@ Condition = Callable[[Any], bool]
 
 
 @click.command()
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME…")
+@click.argument(
+    "what",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.kinds_and_names("services"),
+    metavar="KIND/NAME…",
+)
 @click.option(
     "--for",
     "condition",

@@ -5,11 +5,13 @@ import time
 
 import click
 
-from cli import references, session
+from cli import completing, references, session
 
 
 @click.command()
-@click.argument("name", metavar="TASK | SERVICE | node/NAME")
+@click.argument(
+    "name", shell_complete=completing.names("services", "tasks"), metavar="TASK | SERVICE | node/NAME"
+)
 @session.connected
 def command(session_: session.Session, name: str) -> None:
     """Why a task waits, with the smallest change that would help; or why it runs where it does.
