@@ -28,9 +28,11 @@ def validate(tree: Mapping, model: type[M]) -> tuple[M | None, list[Problem]]:
         for each in filter(lambda one: not _is_consequence(one, found), found):
             groups.setdefault(_known_part(tree, each), []).append(each)
         problems += [problem for path, errors in groups.items() for problem in _problems(tree, path, errors)]
-        pruned = [_prune(tree, path) for path in sorted(groups, key=_later_first, reverse=True)]
-        if not all(pruned):
+        faulty = _outermost({_present_part(tree, path) for path in groups})
+        if () in faulty:
             return None, problems
+        for path in sorted(faulty, key=_later_first, reverse=True):
+            _prune(tree, path)
 
 
 def _is_consequence(error: Any, found: list[Any]) -> bool:
@@ -46,11 +48,19 @@ def _later_first(path: Path) -> list[tuple[bool, int, str]]:
     return [(isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in path]
 
 
-def _prune(tree: Mapping, path: Path) -> bool:
-    """Takes out one field. False for one that is not there, or all there is."""
+def _present_part(tree: Mapping, path: Path) -> Path:
+    """Of something that is missing: what it is missing in."""
+    return path[: len(list(walk(tree, path)))]
+
+
+def _outermost(paths: set[Path]) -> set[Path]:
+    """Without those that go with another one."""
+    return {path for path in paths if not any(path[:length] in paths for length in range(len(path)))}
+
+
+def _prune(tree: Mapping, path: Path) -> None:
+    """Takes out one field, or one entry of a list."""
     steps = list(walk(tree, path))
-    if not steps or len(steps) < len(path):
-        return False
     parent = steps[-2][1].node if len(steps) > 1 else tree
     match parent, steps[-1][0]:
         case Mapping() as mapping, str(key):
@@ -59,7 +69,6 @@ def _prune(tree: Mapping, path: Path) -> bool:
         case Sequence() as sequence, int(index):
             del sequence.items[index]
             sequence.is_incomplete = True
-    return True
 
 
 def _known_part(tree: Mapping, error: Any) -> Path:

@@ -374,3 +374,14 @@ def test_every_example_is_right(path: pathlib.Path) -> None:
 
     assert [str(each) for each in parsed.problems] == []
     assert parsed.documents
+
+
+def test_what_is_missing_beside_a_mistake_does_not_hide_the_rules_that_span_fields() -> None:
+    found = problems("ports: [{target: 99999}]\nrollout: {canary: {promote: soon}}\nstop: {signal: SIGFOO}")
+
+    assert [each.split(" — ")[0] for each in found] == [
+        'web.yaml:6:20: "target" must be at most 65535, not "99999"',
+        'web.yaml:7:21: "steps" is missing',
+        'web.yaml:7:31: "promote" must be one of auto, manual, not "soon"',
+        'web.yaml:8:18: "SIGFOO" is not a signal',
+    ]
