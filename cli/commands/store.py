@@ -21,14 +21,21 @@ def command() -> None:
 @session.connected
 def status(session_: session.Session) -> None:
     """How each member does."""
-    _members(session_, "status")
+    rows = [["NAME", "ENDPOINT", "VERSION", "SIZE", "LEADER", "REVISION", "PROBLEM"]]
+    for reply in _replies(session_, "status"):
+        rows += [_row(each) for each in reply.members]
+        if reply.message:
+            sys.stderr.write(reply.message + "\n")
+    sys.stdout.write(table.lay_out(rows))
 
 
 @command.command()
 @session.connected
 def members(session_: session.Session) -> None:
     """Which members there are."""
-    _members(session_, "members")
+    rows = [["NAME", "ENDPOINT"]]
+    rows += [[each.name, each.endpoint] for reply in _replies(session_, "members") for each in reply.members]
+    sys.stdout.write(table.lay_out(rows))
 
 
 @command.command()
@@ -63,15 +70,6 @@ def snapshot(session_: session.Session, file: Path) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sys.stdout.write(f"{file} ({words.size(count)})\n")
-
-
-def _members(session_: session.Session, verb: str) -> None:
-    rows = [["NAME", "ENDPOINT", "VERSION", "SIZE", "LEADER", "REVISION", "PROBLEM"]]
-    for reply in _replies(session_, verb):
-        rows += [_row(each) for each in reply.members]
-        if reply.message:
-            sys.stderr.write(reply.message + "\n")
-    sys.stdout.write(table.lay_out(rows))
 
 
 def _row(member: Any) -> list[str]:

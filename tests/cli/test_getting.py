@@ -141,7 +141,7 @@ def test_describe_tells_everything(control: Control, orchctl: Run) -> None:
 
     for words in ("Waiting: web.2.1: exited with 1", "GET :http/healthz every 10s", "CrashLoop", "RING"):
         assert words in web
-    for words in ("web.2.1", "exit code:", "CrashLoop"):
+    for words in ("web.2.1", "exit code", "CrashLoop"):
         assert words in task
     for words in ("1 of 4 cores set aside", "web.1"):
         assert words in node
