@@ -60,7 +60,7 @@ class Draft:
 
     def store_writes(self, more: Iterable[codec.Edit] = ()) -> list[port.Write]:
         """For the store."""
-        return [codec.write(edit) for edit in (*self.edits.values(), *more)]
+        return [codec.write(edit, self.cluster.newer) for edit in (*self.edits.values(), *more)]
 
 
 def _guard(cluster: snapshot.Cluster, key: str) -> port.Guard:

@@ -75,12 +75,14 @@ class Registry:
 
     async def _commit_alone(self, decide: Callable[[snapshot.Cluster], list[Any]]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
-            edits = decide(self.picture.cluster)
+            cluster = self.picture.cluster
+            edits = decide(cluster)
             if not edits:
                 return
             guards = [self.leader.guard(), *(self.picture.guard(edit.key) for edit in edits)]
             try:
-                revision = await self.store.commit(guards, [codec.write(edit) for edit in edits])
+                writes = [codec.write(edit, cluster.newer) for edit in edits]
+                revision = await self.store.commit(guards, writes)
             except (port.Conflict, port.OutcomeUnknown):
                 if attempt == ATTEMPTS:
                     raise

@@ -49,6 +49,8 @@ class Cluster:
     """Claimed places in the cluster's range → node."""
     modified: Map[str, int] = _NOTHING
     """Key in the store → revision of its last write: what guards compare."""
+    newer: Map[str, bytes] = _NOTHING
+    """Key → what lies there, where a newer program wrote fields that this one does not know: to be kept."""
     by_node: Map[str, Map[TaskId, Task]] = _NOTHING
     """Derived: every task that has been given to the node and is not yet forgotten."""
     allocated: Map[str, Resources] = _NOTHING
@@ -307,14 +309,25 @@ class Cluster:
     def without_namespace(self, name: str) -> Self:
         return replace(self, namespaces=_less(self.namespaces, name))
 
-    def at(self, revision: int, written: Mapping[str, int | None] = _NOTHING) -> Self:
-        """The same picture, now of `revision`; `written` are keys with their last write, None if deleted."""
+    def at(
+        self,
+        revision: int,
+        written: Mapping[str, int | None] = _NOTHING,
+        newer: Mapping[str, bytes] = _NOTHING,
+    ) -> Self:
+        """The same picture, now of `revision`; `written` are keys with their last write, None if deleted.
+
+        `newer` are those of them that a newer program wrote.
+        """
         if not written:
             return replace(self, revision=revision)
-        modified = self.modified
+        modified, kept = self.modified, self.newer
         for key, at in written.items():
             modified = _less(modified, key) if at is None else modified.set(key, at)
-        return replace(self, revision=revision, modified=modified)
+        if kept or newer:
+            for key in written:
+                kept = kept.set(key, newer[key]) if key in newer else _less(kept, key)
+        return replace(self, revision=revision, modified=modified, newer=kept)
 
     # ── what keeps the derived parts in step ─────────────────────────────────────────────────────────────
 

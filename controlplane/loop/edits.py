@@ -60,7 +60,7 @@ def guarded(cluster: snapshot.Cluster, group: Group) -> sequence.Group:
     """For the store: everything looked at or written must be as the picture shows it."""
     watched = sorted(group.looked_at | set(group.edits))
     guards = tuple(_guard(cluster, key) for key in watched)
-    return sequence.Group(guards, tuple(codec.write(edit) for edit in group.edits.values()))
+    return sequence.Group(guards, tuple(codec.write(edit, cluster.newer) for edit in group.edits.values()))
 
 
 def _guard(cluster: snapshot.Cluster, key: str) -> port.Guard:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from controlplane.cluster import snapshot
 from controlplane.loop import folding
 from controlplane.store import codec, keys, port
+from orch import wire
 from orch.model.config import Config, Secret
 from orch.model.event import Event
 from orch.model.names import ObjectName, ServiceName, TaskId
@@ -107,6 +108,7 @@ class Picture:
         step = folding.Step(self.cluster, self.events, self.versions)
         touched = Touched()
         written: dict[str, int | None] = {}
+        newer: dict[str, bytes] = {}
         for edit in edits:
             key = edit.key
             if self._known(key) >= revision:
@@ -115,6 +117,8 @@ class Picture:
                 case codec.Save(value=value):
                     step.save(key, codec.born(value, revision), touched)
                     written[key] = revision
+                    if key in self.cluster.newer:
+                        newer[key] = wire.rewrite(value, self.cluster.newer[key])
                 case codec.Mark(content=content):
                     step.mark(key, content, touched)
                     written[key] = revision
@@ -122,13 +126,14 @@ class Picture:
                     step.drop(key, touched)
                     written[key] = None
                     self._deleted[key] = revision
-        self._finish(step, written, revision, touched)
+        self._finish(step, written, newer, revision, touched)
 
     def _take(self, events: Iterable[port.Event], revision: int, settled: int) -> None:
         self._settled = settled
         step = folding.Step(self.cluster, self.events, self.versions)
         touched = Touched()
         written: dict[str, int | None] = {}
+        newer: dict[str, bytes] = {}
         for event in events:
             key = event.key
             if not folding.concerns(key) or max(self._known(key), written.get(key) or 0) >= event.modified:
@@ -138,7 +143,11 @@ class Picture:
                 written[key] = None
                 self._deleted[key] = event.modified
             else:
-                value = codec.decode(event.entry)
+                value, is_newer = codec.decode(event.entry)
+                if is_newer:
+                    newer[key] = event.entry.value
+                else:
+                    newer.pop(key, None)
                 if value is not None:
                     step.save(key, value, touched)
                 else:
@@ -146,15 +155,20 @@ class Picture:
                 written[key] = event.modified
         if self._deleted:
             self._deleted = {key: at for key, at in self._deleted.items() if at > settled}
-        self._finish(step, written, revision, touched)
+        self._finish(step, written, newer, revision, touched)
 
     def _known(self, key: str) -> int:
         return self.cluster.modified.get(key) or self._deleted.get(key, 0)
 
     def _finish(
-        self, step: "folding.Step", written: dict[str, int | None], revision: int, touched: Touched
+        self,
+        step: folding.Step,
+        written: dict[str, int | None],
+        newer: dict[str, bytes],
+        revision: int,
+        touched: Touched,
     ) -> None:
-        self.cluster = step.cluster.at(max(revision, self.cluster.revision), written)
+        self.cluster = step.cluster.at(max(revision, self.cluster.revision), written, newer)
         if written:
             touched.keys.update(written)
             self._tell(touched)

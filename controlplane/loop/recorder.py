@@ -84,7 +84,8 @@ class Recorder:
             part = edits[start : start + WRITES_PER_COMMIT]
             try:
                 guard = self._leader.guard()
-                revision = await self._store.commit([guard], [codec.write(edit) for edit in part])
+                newer = self._picture.cluster.newer
+                revision = await self._store.commit([guard], [codec.write(edit, newer) for edit in part])
             except port.StoreError as failure:
                 log.info("events were not written: %s", failure)
                 return

@@ -1,6 +1,6 @@
 """Values ↔ what lies in the store: which key a value has, and what the bytes under a key are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -23,6 +23,9 @@ Value = (
     | event.Event
     | cluster.ClusterIdentity
 )
+
+
+_NOTHING: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,16 @@ class Drop:
 Edit = Save | Mark | Drop
 
 
-def write(edit: Edit) -> port.Write:
-    """What the store is told."""
+def write(edit: Edit, newer: Mapping[str, bytes] = _NOTHING) -> port.Write:
+    """What the store is told.
+
+    `newer` is what lies there now with fields that this program is too old to know: they stay.
+    """
     match edit:
         case Save(value=value):
-            return port.Put(edit.key, wire.encode(value))
+            before = newer.get(edit.key)
+            content = wire.encode(value) if before is None else wire.rewrite(value, before)
+            return port.Put(edit.key, content)
         case Mark(key=key, content=content, lease=lease):
             return port.Put(key, content, lease)
         case Drop(key=key):
@@ -85,13 +93,17 @@ def key_of(value: Value) -> str:
     return _KEYS[type(value)](value)
 
 
-def decode(entry: port.Entry) -> Value | None:
-    """The value under the key; None when the key is not part of the picture. Raises DecodeError."""
+def decode(entry: port.Entry) -> tuple[Value | None, bool]:
+    """The value under the key, None when the key is not part of the picture. Raises DecodeError.
+
+    And whether a newer program wrote more than this one knows.
+    """
     kind = _kind(entry.key)
     if kind is None:
-        return None
-    value: Value = wire.decode(entry.value, kind)
-    return born(value, entry.created)
+        return None, False
+    decoded: tuple[Value, bool] = wire.decode_noting(entry.value, kind)
+    value, is_newer = decoded
+    return born(value, entry.created), is_newer
 
 
 def task_of(key: str) -> TaskId:

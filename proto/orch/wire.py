@@ -44,6 +44,14 @@ def decode(data: bytes, kind: type[T]) -> T:
     return typing.cast("T", _plan(kind).read(message_type(typing.cast("Any", kind)).FromString(data)))
 
 
+def decode_noting(data: bytes, kind: type[T]) -> tuple[T, bool]:
+    """As `decode`; and whether there is more in it than this program knows, for `rewrite` to keep."""
+    message = message_type(typing.cast("Any", kind)).FromString(data)
+    value = typing.cast("T", _plan(kind).read(message))
+    message.DiscardUnknownFields()  # in parts too; what is known is written as it was read
+    return value, message.ByteSize() != len(data)
+
+
 def rewrite(value: Any, previous: bytes) -> bytes:
     """As `encode`, keeping fields of `previous` that this program is too old to know."""
     message = to_wire(value)
@@ -182,8 +190,31 @@ def _number_or_text(text: str) -> int | str:
 
 def _keep_unknown(message: Message, previous: Message) -> None:
     for descriptor in previous.DESCRIPTOR.fields:
-        is_single = descriptor.message_type is not None and not descriptor.is_repeated
-        if is_single and previous.HasField(descriptor.name) and message.HasField(descriptor.name):
-            _keep_unknown(getattr(message, descriptor.name), getattr(previous, descriptor.name))
-        previous.ClearField(descriptor.name)
+        name = descriptor.name
+        if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
+            pass
+        elif descriptor.is_repeated:
+            _keep_unknown_of_many(getattr(message, name), getattr(previous, name))
+        elif previous.HasField(name) and message.HasField(name):
+            _keep_unknown(getattr(message, name), getattr(previous, name))
+        previous.ClearField(name)
     message.MergeFromString(previous.SerializeToString())
+
+
+def _keep_unknown_of_many(messages: Any, previous: Any) -> None:
+    """An element is the same one when it has the same name; of those without names, when it is equal."""
+    known = {_sameness(each): each for each in previous}
+    for message in messages:
+        before = known.pop(_sameness(message), None)
+        if before is not None:
+            _keep_unknown(message, before)
+
+
+def _sameness(message: Any) -> Any:
+    name = getattr(message, "name", "")
+    if isinstance(name, str) and name:
+        return name
+    bare = type(message)()
+    bare.CopyFrom(message)
+    bare.DiscardUnknownFields()
+    return bare.SerializeToString(deterministic=True)

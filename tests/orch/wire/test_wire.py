@@ -148,6 +148,35 @@ def test_a_rewrite_keeps_unknown_fields_of_parts() -> None:
     assert wire.decode(rewritten, node.NodeStatus).facts.hostname == "other"
 
 
+def test_a_rewrite_keeps_unknown_fields_of_the_parts_of_a_list() -> None:
+    """A container is the same one by its name, wherever it now stands."""
+    web = values_pb2.ContainerSpec(name="web").SerializeToString() + _unknown_field(902, b"of web")
+    log = values_pb2.ContainerSpec(name="log").SerializeToString() + _unknown_field(902, b"of log")
+    number = values_pb2.TaskTemplate.DESCRIPTOR.fields_by_name["containers"].number
+    newer = _unknown_field(number, web) + _unknown_field(number, log)
+    containers = (
+        container.ContainerSpec(name="log", image="log:2"),
+        container.ContainerSpec(name="new", image="new:1"),
+    )
+
+    rewritten = wire.rewrite(service.TaskTemplate(containers=containers), newer)
+
+    assert (rewritten.count(b"of log"), rewritten.count(b"of web")) == (1, 0)
+    assert wire.decode(rewritten, service.TaskTemplate).containers == containers
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_only_what_a_newer_program_wrote_is_noted_as_such(kind: type) -> None:
+    @settings(max_examples=5, deadline=None)
+    @given(strategies.values(kind))
+    def is_noted(value: Any) -> None:
+        encoded = wire.encode(value)
+        assert wire.decode_noting(encoded, kind) == (value, False)
+        assert wire.decode_noting(encoded + _unknown_field(900, b"new"), kind) == (value, True)
+
+    is_noted()
+
+
 def test_zero_is_told_from_nothing_where_it_matters() -> None:
     ended = task.ContainerStatus("main", exit_code=0)
 
