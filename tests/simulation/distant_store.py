@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 
 from controlplane.store import keyspace, memory, port
 
 WAY_SECONDS = 0.001
+GIVE_UP_SECONDS = 1.0
 
 
 class DistantStore:
@@ -16,7 +18,10 @@ class DistantStore:
         self.watching = asyncio.Event()
         """Cleared, watches stand still and come back to a later world."""
         self.watching.set()
+        self.late: list[float] = []
+        """Seconds by which the next commits arrive late; their senders have given up long before."""
         self._on_commit = on_commit
+        self._under_way: set[asyncio.Task[None]] = set()
 
     @property
     def faults(self) -> memory.Faults:
@@ -33,12 +38,28 @@ class DistantStore:
     async def commit(self, guards: Sequence[port.Guard], writes: Sequence[port.Write]) -> int:
         """The answer is lost when the store goes away before it is there."""
         await asyncio.sleep(WAY_SECONDS)
+        if self.late:
+            self._land_later(self.late.pop(0), guards, writes)
+            await asyncio.sleep(GIVE_UP_SECONDS)
+            raise port.OutcomeUnknown(f"no answer within {GIVE_UP_SECONDS:g}s")
         revision = await self.near.commit(guards, writes)
         self._on_commit()
         await asyncio.sleep(WAY_SECONDS)
         if self.faults.cut:
             raise port.OutcomeUnknown("the store went away before it answered")
         return revision
+
+    def _land_later(self, delay: float, guards: Sequence[port.Guard], writes: Sequence[port.Write]) -> None:
+        """Somewhere on its way a request waits, and arrives whether its sender still lives or not."""
+
+        async def land() -> None:
+            await asyncio.sleep(delay)
+            with suppress(port.StoreError):
+                self.near.data.commit(guards, writes)
+
+        landing = asyncio.create_task(land())
+        self._under_way.add(landing)
+        landing.add_done_callback(self._under_way.discard)
 
     async def watch(self, prefix: str, start: int) -> AsyncIterator[port.Batch]:
         async for batch in self.near.watch(prefix, start):

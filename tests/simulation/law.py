@@ -29,8 +29,8 @@ class Law:
 
     world: World
     used: set[TaskId] = field(default_factory=set)
-    available_until: dict[TaskId, float] = field(default_factory=dict)
-    """When each task was last seen available."""
+    available: dict[TaskId, tuple[float, float]] = field(default_factory=dict)
+    """Since when each task is available, and when it was last seen so."""
     broken: list[str] = field(default_factory=list)
 
     @classmethod
@@ -74,8 +74,11 @@ class Law:
     def _note_available(self, before: Cluster) -> None:
         now = VirtualClock().now()
         for task in before.all_tasks():
-            if before.is_available(task, now):
-                self.available_until[task.id] = now
+            at = before.available_at(task)
+            if at is not None and at <= now:
+                since, until = self.available.get(task.id, (now, now))
+                is_new = now - until > NEWS_SECONDS
+                self.available[task.id] = (max(now if is_new else since, at), now)
 
     def _look_at_task(self, before: Cluster, after: Cluster, task: Task) -> None:
         known = before.task(task.id)
@@ -129,20 +132,23 @@ class Law:
         successors, were = (sum(slot.successor is not None for slot in layout) for layout in (new, old))
         if successors > max(allowed.surge, were):
             self._say(f"{name} has {successors} successors; maxSurge allows {allowed.surge}")
-        available, was_available = self._available(after, new), self._available(before, old)
+        available = sum(any(map(self._may_be_available, s.live)) for s in new)
+        was_available = sum(any(map(self._is_known_available, s.live)) for s in old)
         if available < min(was_available, allowed.floor):
             self._say(f"{name} has {available} available, had {was_available}; the floor is {allowed.floor}")
 
-    def _available(self, cluster: Cluster, layout: slots.Layout) -> int:
-        """Wanted slots with a task that is available, or was until just now."""
+    def _may_be_available(self, task: Task) -> bool:
+        """It is, or nobody may have heard yet that it is not."""
+        cluster, now = self.world.truth.cluster, VirtualClock().now()
+        _, until = self.available.get(task.id, (0.0, 0.0))
+        is_news = now - until < NEWS_SECONDS and not cluster.is_lost(task)
+        return cluster.is_live(task) and (is_news or cluster.is_available(task, now))
+
+    def _is_known_available(self, task: Task) -> bool:
+        """For so long that everybody must have heard of it."""
         now = VirtualClock().now()
-
-        def counts(task: Task) -> bool:
-            recent = now - self.available_until.get(task.id, 0.0) < NEWS_SECONDS
-            told = recent and not cluster.is_lost(task)
-            return cluster.is_live(task) and (told or cluster.is_available(task, now))
-
-        return sum(any(counts(task) for task in slot.live) for slot in layout)
+        since, until = self.available.get(task.id, (now, 0.0))
+        return now - since > NEWS_SECONDS and now == until
 
     def _look_at_node(self, after: Cluster, name: str) -> None:
         node = after.node(name)
@@ -153,10 +159,12 @@ class Law:
 
     def dropped(self, node: Node, task: TaskId) -> None:
         """No agent is told to stop what the store wants to run there."""
-        wanted = self.world.truth.cluster.task(task)
-        if wanted is not None and wanted.wanted is Wanted.RUN and wanted.node == node.name:
-            if not self.world.truth.cluster.has_finished(wanted):
-                self._say(f"{node.name} was told to drop {task}, which is to run there")
+        cluster = self.world.truth.cluster
+        wanted = cluster.task(task)
+        if wanted is None or wanted.wanted is Wanted.STOP or wanted.node != node.name:
+            return
+        if not cluster.has_finished(wanted):
+            self._say(f"{node.name} was told to drop {task}, which is to run there")
 
     def moved(self, node: Node, run: Run) -> None:
         """Two tasks never have one address; what may exist only once exists once."""

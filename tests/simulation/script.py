@@ -1,19 +1,15 @@
-"""The words of a play: one instruction a line, performed on a world. See `plays/README.md` for all of them."""
+"""The words of a play: one instruction a line, performed on a world. See `README.md` beside this file for all of them."""
 
 import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from controlplane.controllers import slots
-from controlplane.store import port
-from orch import wire
-from orch.manifest import load, parse
+from controlplane.store import memory, port
 from orch.model.names import ServiceName
 from orch.model.rollout import Phase
-from orch.v1 import control_pb2 as pb
-from tests.simulation import behaviour
+from tests.simulation import behaviour, users
 from tests.simulation.behaviour import Behaviour
 from tests.simulation.story import Story
 from tests.simulation.world import ControlPlane, World
@@ -26,72 +22,6 @@ QUIET_SECONDS = 8.0
 
 class NotUnderstood(Exception):
     """Which line, and what is wrong with it."""
-
-
-def document(name: str, words: dict[str, str]) -> str:
-    """The manifest that the short words stand for."""
-    spec: dict[str, Any] = {"image": f"{name}:1"}
-    step: dict[str, Any] = {}
-    rollout: dict[str, Any] = {"minReady": "0s"}
-    for word, value in words.items():
-        match word:
-            case "replicas":
-                spec["replicas"] = int(value)
-            case "image" | "priority":
-                spec[word] = value
-            case "mode":
-                spec["mode"] = value
-            case "port":
-                spec["ports"] = [{"target": 80, "published": int(value)}]
-            case "cpu" | "memory":
-                spec.setdefault("resources", {}).setdefault("requests", {})[word] = value
-            case "perNode":
-                spec["placement"] = {"maxPerNode": int(value)}
-            case "restarts":
-                spec["restart"] = {"attempts": int(value)}
-            case "grace":
-                spec["stop"] = {"gracePeriod": value}
-            case "onNodeLoss":
-                action, _, time = value.partition(":")
-                spec["onNodeLoss"] = {"stopAfter": time} if time else action
-            case "surge":
-                rollout["maxSurge"] = value
-            case "unavailable":
-                rollout["maxUnavailable"] = value
-            case "minReady" | "onFailure":
-                rollout[word] = value
-            case "deadline":
-                rollout["progressDeadline"] = value
-            case "canary":
-                step |= _step(value)
-            case "bake":
-                step["bake"] = value
-            case "promote":
-                rollout.setdefault("canary", {})["promote"] = value
-            case _:
-                raise ValueError(f"a service has no {word}")
-    if step:
-        rollout.setdefault("canary", {})["steps"] = [step]
-    whole = {
-        "apiVersion": "orch/v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": spec | {"rollout": rollout},
-    }
-    return load.dump(whole)
-
-
-def _step(value: str) -> dict[str, Any]:
-    key, _, wanted = value.partition(":")
-    match key:
-        case "count":
-            return {"count": int(wanted)}
-        case "percent":
-            return {"percent": int(wanted)}
-        case "nodes":
-            return {"nodes": wanted.split(",")}
-        case _:
-            return {"nodes": {"matchLabels": {key: wanted}}}
 
 
 @dataclass
@@ -132,12 +62,7 @@ class Stage:
                 await self._until("nodes are ready")
             case ["node", name, "joins"]:
                 await self._join(name)
-            case [
-                "apply" | "scale" | "delete" | "rollout" | "promote" | "abort" | "pause" | "resume" | "undo",
-                *_,
-            ]:
-                await self._ask(words)
-            case ["cordon" | "uncordon" | "drain" | "label" | "remove", *_]:
+            case [verb, *_] if verb in users.USERS_VERBS:
                 await self._ask(words)
             case [_, "node" | "agent" | "task", _]:
                 self._to_node(words)
@@ -147,7 +72,7 @@ class Stage:
     # ── users ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _ask(self, words: list[str]) -> None:
-        verb, request = _request(words)
+        verb, request = users.request(words)
         if verb != "change_node":
             self._asked += 1
             request.request_id = f"play-{self._asked}"
@@ -211,6 +136,14 @@ class Stage:
             case ["store", "comes", "back"]:
                 for one in self.world.control_planes:
                     one.store.near.heal()
+            case ["store", "is", "well"]:
+                for one in self.world.control_planes:
+                    one.store.near.faults = memory.Faults()
+                    one.store.near.heal()
+            case ["next", "commit", "lands", time, "late"]:
+                self._leader().store.late.append(behaviour.seconds(time))
+            case ["leader", "loses", "the", "store"]:
+                self._leader().store.near.cut()
             case ["store", "loses", "next", what]:
                 faults = self._leader().store.faults
                 faults.lose_answers += what == "answer"
@@ -286,16 +219,17 @@ class Stage:
             case ["somebody", "leads"]:
                 return lambda: world.leader() is not None
             case [name, "is", "gone"]:
-                return lambda: _named(name) not in world.truth.cluster.services
+                return lambda: users.named(name) not in world.truth.cluster.services
             case [name, "is", phase]:
                 return lambda: (
-                    (r := world.truth.cluster.rollout(_named(name))) is not None and r.phase is Phase(phase)
+                    (r := world.truth.cluster.rollout(users.named(name))) is not None
+                    and r.phase is Phase(phase)
                 )
             case [name, "runs", number]:
-                return lambda: self._running(_named(name)) >= int(number)
+                return lambda: self._running(users.named(name)) >= int(number)
             case [name, "says", *verdict]:
                 return lambda: (
-                    (r := world.truth.cluster.rollout(_named(name))) is not None
+                    (r := world.truth.cluster.rollout(users.named(name))) is not None
                     and " ".join(verdict) in r.verdict
                 )
         raise ValueError(f"nothing like this can be waited for: {words}")
@@ -306,42 +240,3 @@ class Stage:
         if service is None:
             return 0
         return sum(any(cluster.is_ready(task) for task in slot.live) for slot in slots.read(cluster, service))
-
-
-def _named(name: str) -> ServiceName:
-    return ServiceName("default", name)
-
-
-def _request(words: list[str]) -> tuple[str, Any]:
-    """The method of `Changing`, and its request."""
-    match words:
-        case ["apply", name, *fields]:
-            text = document(name, dict(each.split("=", 1) for each in fields))
-            written = parse.parse_all(text, "play")
-            documents = [
-                pb.Document(
-                    source=each.source,
-                    service={"name": wire.to_wire(each.value.name), "spec": wire.to_wire(each.value.spec)},
-                )
-                for each in written
-            ]
-            return "apply", pb.ApplyRequest(documents=documents)
-        case ["scale", name, number]:
-            return "scale", pb.ScaleRequest(service=wire.to_wire(_named(name)), replicas=int(number))
-        case ["delete", name]:
-            return "delete", pb.DeleteRequest(
-                references=[pb.Reference(kind="service", namespace="default", name=name)]
-            )
-        case ["promote", name, "fully"]:
-            return "rollout", pb.RolloutRequest(service=wire.to_wire(_named(name)), verb="promote", full=True)
-        case ["promote" | "abort" | "pause" | "resume" | "undo" as verb, name]:
-            return "rollout", pb.RolloutRequest(service=wire.to_wire(_named(name)), verb=verb)
-        case ["cordon" | "uncordon" | "drain" as verb, name]:
-            availability = {"cordon": "cordoned", "uncordon": "active", "drain": "drained"}[verb]
-            return "change_node", pb.ChangeNodeRequest(name=name, availability=availability)
-        case ["label", name, label]:
-            key, _, value = label.partition("=")
-            return "change_node", pb.ChangeNodeRequest(name=name, set_labels={key: value})
-        case ["remove", name]:
-            return "change_node", pb.ChangeNodeRequest(name=name, remove=True)
-    raise ValueError("no such request")

@@ -77,8 +77,7 @@ class Story:
             case "tasks":
                 self._tell_task(key, before, after)
             case "rollouts":
-                _, name = key.rsplit("/", 2)[1:], key.rsplit("/", 1)[1]
-                service = ServiceName("default", name)
+                service = ServiceName("default", key.rsplit("/", 1)[1])
                 self._tell_rollout(before.rollout(service), after.rollout(service))
             case "nodes":
                 self._tell_node(key.split("/")[3], before, after)

@@ -128,7 +128,7 @@ class World:
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def join(self, name: str, labels: dict[str, str] | None = None, **size: int) -> Node:
+    async def join(self, name: str, labels: dict[str, str] | None = None, **size: Any) -> Node:
         """With a token that nobody doubts."""
         self.data.commit([], [port.Put(keys.node_identity(name), b"simulated")])
         number = len(self.nodes) + 1
