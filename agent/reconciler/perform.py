@@ -92,10 +92,10 @@ class Performer:
                 return await self._discard(asked, seen, what)
             case step.Condemn():
                 fact = observed.Signalled(what.container, self._clock(), what.reason, what.message)
-                return await self._signal(seen, what.container, what.signal, fact)
+                return await self._signal(asked.key, seen, what.signal, fact)
             case step.Signal():
                 fact = observed.Signalled(what.container, self._clock())
-                return await self._signal(seen, what.container, what.signal, fact)
+                return await self._signal(asked.key, seen, what.signal, fact)
             case step.Kill():
                 await self.rooms.runtime.kill(seen.container(what.container).id)
                 return observed.Killed(what.container)
@@ -164,9 +164,11 @@ class Performer:
 
     # -- to end ----------------------------------------------------------------------------------------
 
-    async def _signal(self, seen: Observed, name: str, word: str, fact: Fact) -> Fact:
-        container = seen.container(name)
+    async def _signal(self, key: str, seen: Observed, word: str, fact: observed.Signalled) -> Fact:
+        """Noted before it is sent: the end that follows may be told sooner than that it was sent."""
+        container = seen.container(fact.container)
         self.rooms.prober.stop(container.id)
+        self._tell(key, fact)
         try:
             await self.rooms.runtime.signal(container.id, signal_number(word))
         except NoSuchContainer:

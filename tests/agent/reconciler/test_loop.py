@@ -191,6 +191,16 @@ async def test_a_start_a_crash_and_a_stop(bench: Bench) -> None:
     assert bench.network.places == {}
 
 
+async def test_an_end_that_was_asked_for_is_no_crash_however_soon_it_comes(bench: Bench) -> None:
+    bench.ask(an_asked())
+    await bench.wait(TaskState.RUNNING)
+    bench.ask(stopped(an_asked(), 1000.0))
+
+    status = await bench.wait(TaskState.COMPLETE)
+
+    assert (status.restarts, status.containers[0].reason) == (0, "")
+
+
 async def test_every_report_is_truer_than_the_one_before(bench: Bench) -> None:
     bench.runtime.ends_at_once = True
     bench.ask(an_asked(restart=RestartPolicy(attempts=3)))
