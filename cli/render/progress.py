@@ -73,6 +73,8 @@ def judge(goal: Goal, seen: Seen) -> Standing:
     outcome = _outcome(goal, view)
     if outcome in {"failed", "aborted"}:
         return Standing.MOVING if phase == "rolling-back" else Standing.FAILED
+    if view.rollout.target != goal.revision and not outcome:
+        return Standing.MOVING  # what is told of the rollout is of the one before
     if phase == "canary" and "rollout promote" in view.rollout.waiting and not _is_let_pass(view):
         return Standing.HELD
     if view.status == "Complete":

@@ -51,7 +51,7 @@ def cells_of(kind: str, style: Style) -> dict[str, Cell]:
 
 
 def in_order(kind: str, views: Iterable[Any]) -> list[Any]:
-    """By name; tasks by slot with the newest attempt first; events by time."""
+    """By name; tasks by slot, what lives before what has ended, the newest attempt first; events by time."""
     return sorted(views, key=_ORDER.get(kind, _by_name))
 
 
@@ -82,13 +82,18 @@ def _by_name(view: Any) -> tuple[str, ...]:
     return (name.namespace, name.name) if hasattr(name, "namespace") else (str(name),)
 
 
-def _by_slot(task: Any) -> tuple[Any, ...]:
-    return (task.namespace, task.service, task.slot, -task.birth, -task.attempt)
+def _by_slot(view: Any) -> tuple[Any, ...]:
+    task = view.task.id
+    return (task.namespace, task.service, task.slot, -task.birth, view.state in _ENDED, -task.attempt)
+
+
+_ENDED = {8, 9, 10}
+"""Complete, failed, rejected: these stand under what still lives, also where they are newer (a rollback)."""
 
 
 _ORDER: dict[str, Callable[[Any], Any]] = {
     "service": lambda view: (view.service.name.namespace, view.service.name.name),
-    "task": lambda view: _by_slot(view.task.id),
+    "task": _by_slot,
     "node": lambda view: view.spec.name,
     "event": lambda event: (event.last_at, event.id),
     "revision": lambda view: (
