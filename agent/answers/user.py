@@ -51,7 +51,8 @@ class User:
         """No more from us; returns when the other side has it all."""
         await self._call.done_writing()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._gone.wait(), FAREWELL_SECONDS)
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._gone.wait()
 
     def hang_up(self) -> None:
         """The stream ends here."""

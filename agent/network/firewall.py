@@ -88,7 +88,8 @@ async def _run_nft(text: str) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        _, complaint = await asyncio.wait_for(process.communicate(text.encode()), NFT_TIMEOUT_SECONDS)
+        async with asyncio.timeout(NFT_TIMEOUT_SECONDS):
+            _, complaint = await process.communicate(text.encode())
     except BaseException:
         if process.returncode is None:
             process.kill()

@@ -78,7 +78,8 @@ class Names:
             if said is not None:
                 await _say(self._folder, "end")
             await asyncio.to_thread(_wait_unlocked, self._folder)
-            verdict = await asyncio.wait_for(self._spawn(), START_TIMEOUT_SECONDS)
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                verdict = await self._spawn()
             if verdict != "ok":
                 raise NetworkError(verdict or f"orch-dns ended at once: see {self._folder / 'log'}")
             said = await _say(self._folder, "hello")

@@ -106,7 +106,8 @@ class Runtime:
         with contextlib.suppress(NoSuchContainer):
             await self.signal(container, signum)
         try:
-            return await asyncio.wait_for(self.wait(container), grace_seconds)
+            async with asyncio.timeout(grace_seconds):
+                return await self.wait(container)
         except TimeoutError:
             await self.kill(container)
         return await self.wait(container)
@@ -351,7 +352,8 @@ class Runtime:
 async def _quit(channel: Channel) -> None:
     """It answers, or it just ends; both will do."""
     with contextlib.suppress(Disconnected):
-        await asyncio.wait_for(channel.ask(op="quit"), _SHUTDOWN_WITHIN_SECONDS)
+        async with asyncio.timeout(_SHUTDOWN_WITHIN_SECONDS):
+            await channel.ask(op="quit")
 
 
 def _raise(answer: dict[str, Any]) -> None:

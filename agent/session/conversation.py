@@ -186,7 +186,8 @@ class Conversation:
                 statuses = [wire.to_wire(status) for status in batch]
                 await up.send(statuses=sessions_pb2.StatusBatch(sequence=sequence, statuses=statuses))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._outbox.wait_stored(), STORED_SECONDS)
+                    async with asyncio.timeout(STORED_SECONDS):
+                        await self._outbox.wait_stored()
 
     async def _live(self, up: "_Up", pace: _Pace) -> None:
         while True:

@@ -85,7 +85,8 @@ class Relay:
             if not self._send(node, sessions_pb2.SessionDown(ask=ask)):
                 raise errors.Unreachable(f"{node} is not connected to the control plane")
             try:
-                await asyncio.wait_for(stream.answered.wait(), DIAL_BACK_SECONDS)
+                async with asyncio.timeout(DIAL_BACK_SECONDS):
+                    await stream.answered.wait()
             except TimeoutError:
                 raise errors.Unreachable(f"{node} did not answer within {DIAL_BACK_SECONDS:g} s") from None
             yield stream

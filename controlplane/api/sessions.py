@@ -81,7 +81,8 @@ class Sessions:
     async def Session(self, requests: Any, context: Any) -> AsyncIterator[bytes]:  # noqa: N802  the name in the .proto
         """The conversation."""
         messages = aiter(requests)
-        first = await asyncio.wait_for(anext(messages), HELLO_SECONDS)
+        async with asyncio.timeout(HELLO_SECONDS):
+            first = await anext(messages)
         hello = first.hello
         name = door.caller(context).name
         if first.WhichOneof("kind") != "hello" or hello.node != name:

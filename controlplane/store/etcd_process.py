@@ -80,7 +80,8 @@ class EtcdProcess:
         if not self._gone.is_set():
             self.process.terminate()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), STOPPED_WITHIN_SECONDS)
+                async with asyncio.timeout(STOPPED_WITHIN_SECONDS):
+                    await self._gone.wait()
         if not self._gone.is_set():
             self.process.kill()
             await self._gone.wait()

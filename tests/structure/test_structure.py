@@ -56,6 +56,12 @@ def test_no_name_says_nothing() -> None:
         assert path.stem not in empty, f"{path.relative_to(ROOT)}: what is its job?"
 
 
+def test_no_cancellation_is_forgotten() -> None:
+    """On Python 3.11 `asyncio.wait_for` forgets one that comes with the result; `asyncio.timeout` does not."""
+    for path in _sources():
+        assert "asyncio.wait_for(" not in path.read_text(), f"{path.relative_to(ROOT)}: use asyncio.timeout"
+
+
 def test_the_import_rules_hold() -> None:
     lint = Path(sys.executable).parent / "lint-imports"
     done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
