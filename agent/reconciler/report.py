@@ -45,7 +45,7 @@ def is_ready(asked: Asked, seen: Observed) -> bool:
 
 
 def restarts(asked: Asked, seen: Observed, now: float) -> int:
-    """How often something was tried again. What still waits to be tried again does not count yet."""
+    """How often something was tried again. What still waits to be tried again, or never is, does not count."""
     policy = asked.template.restart
     waiting = sum(_is_pending(policy, each, now) for each in _troubles(seen))
     return max(seen.troubles - waiting, 0)
@@ -58,6 +58,8 @@ def _troubles(seen: Observed) -> list[Trouble]:
 
 
 def _is_pending(policy: RestartPolicy, trouble: Trouble, now: float) -> bool:
+    if trouble.crash and policy.policy == "never":
+        return True
     return now < backoff.retry_at(policy, trouble)
 
 

@@ -10,6 +10,8 @@ from orch.model import constraint
 from orch.model.node import Availability
 from orch.model.quantity import format_bytes, format_cpu
 
+_MEBIBYTE = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -141,7 +143,8 @@ def _shortage(board: Board, request: Request, i: int) -> str:
     cpu = request.resources.cpu - board.capacity.cpu[i]
     memory = request.resources.memory - board.capacity.memory[i]
     lacks = [f"{format_cpu(cpu)} cpu"] if cpu > 0 and request.resources.cpu else []
-    lacks += [f"{format_bytes(memory)} memory"] if memory > 0 and request.resources.memory else []
+    rounded = -(-memory // _MEBIBYTE) * _MEBIBYTE
+    lacks += [f"{format_bytes(rounded)} memory"] if memory > 0 and request.resources.memory else []
     return " and ".join(lacks)
 
 

@@ -64,6 +64,12 @@ def test_a_try_after_a_wait_counts_as_a_restart() -> None:
     assert (status.state, status.restarts) == (TaskState.PREPARING, 1)
 
 
+def test_what_is_never_restarted_has_no_restarts() -> None:
+    asked = an_asked(restart=RestartPolicy(policy="never"))
+
+    assert said(asked, a_prepared(exited(), troubles=1), now=NOW + 1).restarts == 0
+
+
 def test_a_crash_loop_is_called_so_from_the_second_crash_on() -> None:
     status = said(an_asked(), a_prepared(exited(count=3, tail=("oh no",)), troubles=3))
 
