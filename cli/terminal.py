@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -20,8 +19,8 @@ def is_terminal() -> bool:
 
 
 def size() -> tuple[int, int]:
-    """Rows and columns."""
-    found = shutil.get_terminal_size()
+    """Rows and columns as they are now, whatever COLUMNS says."""
+    found = os.get_terminal_size(sys.stdin.fileno())
     return found.lines, found.columns
 
 

@@ -35,14 +35,12 @@ class _Command:
         return await (self._on_terminal(place, user) if self._start.terminal else self._on_pipes(place, user))
 
     async def _on_terminal(self, place: Place, user: tuple[int, int] | None) -> int:
-        entered = await self._enter(place, user, terminal=True)
+        size = self._start.size
+        entered = await self._enter(place, user, terminal=True, size=(size.rows, size.columns))
         terminal = entered.terminal
         if terminal is None:
             raise Refused("the runtime gave the command no terminal")
         os.set_blocking(terminal, False)
-        size = self._start.size
-        if size.rows and size.columns:
-            entered.resize(size.rows, size.columns)
         try:
             return await self._converse(entered, {"stdout": terminal}, terminal)
         finally:

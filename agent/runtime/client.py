@@ -150,12 +150,18 @@ class Runtime:
         cwd: str | None = None,
         user: tuple[int, int] | None = None,
         terminal: bool = False,
+        size: tuple[int, int] | None = None,
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> Entered:
-        """Run a second process in it, on our descriptors (kept by the caller) or on a new terminal."""
+        """Run a second process in it, on our descriptors (kept by the caller) or on a new terminal.
+
+        `size`: rows and columns of the terminal.
+        """
         process: dict[str, Any] = {"args": list(args), "terminal": terminal}
+        if size is not None:
+            process["size"] = list(size)
         if cwd is not None:
             process["cwd"] = cwd
         if user is not None:

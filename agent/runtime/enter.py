@@ -47,7 +47,7 @@ def _become(
     except OSError as error:
         raise handshake.failed("enter", f"enter {plan['container']}", error, "it may have ended") from None
     if plan["terminal"]:
-        _open_terminal(sock, plan["uid"])
+        _open_terminal(sock, plan["uid"], plan.get("size") or [0, 0])
     else:
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
@@ -57,12 +57,13 @@ def _become(
     init.execute(plan, sock)
 
 
-def _open_terminal(sock: "_socket.socket", uid: int) -> None:
-    """A new pty of the container's own devpts; its master travels to the agent."""
+def _open_terminal(sock: "_socket.socket", uid: int, size: list[int]) -> None:
+    """A new pty of the container's own devpts, sized before anything can ask; its master travels to the agent."""
     try:
         master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
         slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+        fcntl.ioctl(slave, c.TIOCSWINSZ, b"".join(number.to_bytes(2, "little") for number in [*size, 0, 0]))
         os.fchown(slave, uid, -1)
         fcntl.ioctl(slave, c.TIOCSCTTY, 0)
     except OSError as error:

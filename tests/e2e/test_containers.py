@@ -1,5 +1,7 @@
 """What a manifest says of containers is so inside them, and what becomes of them is told."""
 
+# ruff: noqa: E501  a script is easier to read in one piece
+
 import os
 import time
 

@@ -142,6 +142,18 @@ async def test_a_second_process_may_have_a_terminal(bench: Any) -> None:
     assert "/dev/pts/0" in said
 
 
+async def test_a_terminal_has_its_size_before_anything_can_ask(bench: Any) -> None:
+    running = await bench.launch("sleep", "60")
+
+    entered = await bench.runtime.enter(
+        running.container, args=["stty", "size"], terminal=True, size=(33, 77)
+    )
+
+    assert await asyncio.wait_for(entered.wait(), 5 * bench.patience) == 0
+    assert os.read(entered.terminal, 65536).split() == [b"33", b"77"]
+    entered.close_terminal()
+
+
 async def test_a_second_process_that_is_not_there_is_a_sentence(bench: Any) -> None:
     running = await bench.launch("sleep", "60")
 
