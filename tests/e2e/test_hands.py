@@ -1,7 +1,5 @@
 """orchctl as hands trained on others reach for it: terminals, pipes, files, watching, asking why."""
 
-# ruff: noqa: E501  a script is easier to read in one piece
-
 import fcntl
 import json
 import os
