@@ -20,6 +20,8 @@ MOST_NAMES_PER_TURN = 256
 ENOUGH_WRITES = 100
 """A turn stops collecting here: about one transaction of the store."""
 NODE_PASS_SECONDS = 0.2
+READING_SECONDS = 0.01
+"""Between two looks whether all has been read that was written before we led."""
 FULL_PASS_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -105,6 +107,8 @@ class Driver:
             await self._sleep()
             if self._may_act():
                 await self._turn()
+            elif self._leader.epoch is not None:
+                await asyncio.sleep(READING_SECONDS)
             await asyncio.sleep(0)  # everybody else's turn, however much there is to decide
 
     def _may_act(self) -> bool:
