@@ -32,6 +32,7 @@ from agent.session.outbox import Outbox
 from agent.settings import Settings
 from orch import wire
 from orch.model.assignment import PeerSection, Section
+from orch.oci.failure import ImageFailure
 from orch.v1 import sessions_pb2
 
 _log = logging.getLogger(__name__)
@@ -183,11 +184,20 @@ class Agent:
         self._runtime = runtime
         images = await Images.open(settings.state_dir / "images", plain_http=settings.plain_http)
         self._closing.push_async_callback(images.close)
+        await self._import(images)
         prober = Prober(runtime)
         self._closing.push_async_callback(prober.close)
         logs = settings.state_dir / "logs"
         logs.mkdir(mode=0o750, parents=True, exist_ok=True)
         return Rooms(runtime, images, files, prober, logs)
+
+    async def _import(self, images: Images) -> None:
+        for archive in self._settings.imports:
+            try:
+                found = await images.import_tar(archive)
+            except (ImageFailure, OSError) as error:
+                raise CannotStart(f"cannot import {archive}: {error}") from error
+            _log.info("imported from %s: %s", archive, ", ".join(each.reference for each in found))
 
     def _exited(self, one: Exited) -> None:
         """What ended before there is a loop, the loop finds in the runtime's journal."""

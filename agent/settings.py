@@ -25,6 +25,8 @@ class Settings:
     memory: int = 0
     """Bytes; 0 is what the machine has."""
     resolv_conf: Path = Path("/etc/resolv.conf")
+    imports: tuple[Path, ...] = ()
+    """Archives of images that are taken in at the start."""
     cleanup: bool = False
     verbose: bool = False
 
@@ -49,6 +51,7 @@ def read(arguments: list[str]) -> Settings:
         cpu=found.cpu,
         memory=found.memory,
         resolv_conf=found.resolv_conf,
+        imports=tuple(found.imports),
         cleanup=found.cleanup,
         verbose=found.verbose,
     )
@@ -94,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("/etc/resolv.conf"),
         help="whom to ask for names of the world",
+    )
+    add(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="IMAGE.tar",
+        help="take in the images of an archive (docker save, OCI layout) first; repeatable",
     )
     add("--cleanup", action="store_true", help="end and remove everything of this node, then exit")
     add("--verbose", action="store_true", help="say more")

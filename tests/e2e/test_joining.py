@@ -1,15 +1,10 @@
 """A machine joins with a token, and only with one; what it brings is a node like the others."""
 
-import contextlib
-import shutil
-import subprocess
-from collections.abc import Iterator
-
 import pytest
 
-from cli.dev import cluster as clusters
-from cli.dev import lan, processes, sweep
+from cli.dev import processes
 from tests.support.dev import Dev
+from tests.support.machine import a_machine, join
 
 pytestmark = pytest.mark.cluster
 
@@ -24,39 +19,6 @@ spec:
   stop: {drainDelay: 0s, gracePeriod: 2s}
   rollout: {minReady: 0s}
 """
-
-
-@contextlib.contextmanager
-def a_machine(cluster: Dev) -> Iterator[clusters.DevNode]:
-    """A fourth machine on the LAN, with nothing on it."""
-    node = cluster.cluster.node(4)
-    lan.connect(cluster.cluster, node)
-    try:
-        yield node
-    finally:
-        processes.kill(list(processes.marked(cluster.cluster.name, node.name)))
-        sweep.kill_payloads(node.cgroup)
-        sweep.remove_cgroups(node.cgroup)
-        sweep.remove_directory(node.run)
-        lan.disconnect(cluster.cluster, node)
-        shutil.rmtree(node.state, ignore_errors=True)
-
-
-def join(cluster: Dev, node: clusters.DevNode, token: str, *, wait: bool = True) -> str:
-    """Start its agent with this token; what it said by the time it is ready, or when it has ended."""
-    command = processes.agent_command(cluster.cluster, node)
-    where = command.index("--token-file")
-    command[where : where + 2] = ["--token", token]
-    log = cluster.work / "node-4.log"
-    log.write_text("")
-    process = processes.start(cluster.cluster.name, node.name, command, netns=node.netns_path, log=log)
-    if wait:
-        processes.wait_for_line(process, log, "is ready", "the agent")
-    else:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
-        assert process.poll(), f"an agent with a bad token goes on: {log.read_text()}"
-    return log.read_text()
 
 
 def token_of(cluster: Dev, *options: str) -> str:

@@ -123,7 +123,7 @@ async def push(registry: Registry, ref: Reference, built: Built) -> str:
 
 
 def write_archive(path: Path, built: Built, ref: Reference | None = None) -> None:
-    """The image as an OCI layout in a tar, as `orchctl image import` and skopeo read it."""
+    """The image as an OCI layout in a tar, as `orch-agent --import` and skopeo read it."""
     entry: dict[str, object] = _words(_descriptor(built.media_type, built.body))
     if ref:
         entry["annotations"] = {
