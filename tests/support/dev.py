@@ -109,9 +109,9 @@ class Dev:
 
 
 @contextlib.contextmanager
-def running(nodes: int = 3) -> Iterator[Dev]:
-    """A cluster that is gone at the end, whatever happens."""
-    name = f"t{os.getpid()}"
+def running(nodes: int = 3, suffix: str = "") -> Iterator[Dev]:
+    """A cluster that is gone at the end, whatever happens. `suffix` tells several of one test run apart."""
+    name = f"t{os.getpid()}{suffix}"
     with tempfile.TemporaryDirectory(prefix="orch-e2e-") as directory:
         work = Path(directory)
         config = work / "config"

@@ -1,0 +1,95 @@
+"""Clusters on one machine: side by side, killed, crashed, and gone without a trace."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.dev import cluster as clusters
+from cli.dev import processes
+from tests.support import dev
+from tests.support.dev import Dev
+
+pytestmark = pytest.mark.cluster
+
+WEB = """
+apiVersion: orch/v1
+kind: Service
+metadata: {name: web}
+spec:
+  image: REGISTRY/web:1
+  rollout: {minReady: 0s}
+  stop: {drainDelay: 0s, gracePeriod: 1s}
+"""
+
+
+def traces(name: str, index: int) -> list[str]:
+    """Whatever the kernel or a directory still knows of a cluster."""
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    found = [
+        line for line in links.splitlines() if f"orch-lan{index}:" in line or f"orch-lan{index}@" in line
+    ]
+    netns = Path("/run/netns")
+    found += [path.name for path in netns.glob(f"orch-{name}*")] if netns.exists() else []
+    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"/{name}/" in line]
+    found += [str(path) for path in (clusters.STATE_ROOT / name, clusters.RUN_ROOT / name) if path.exists()]
+    groups = subprocess.run(
+        ["find", "/sys/fs/cgroup", "-maxdepth", "4", "-path", f"*orch-dev/{name}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [*found, *groups.stdout.split(), *map(str, processes.marked(name))]
+
+
+def runs(pid: int) -> bool:
+    """Whoever has ended and was not yet buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_second_cluster_knows_nothing_of_the_first_and_leaves_nothing(cluster: Dev) -> None:
+    cluster.apply(WEB)
+    with dev.running(nodes=1, suffix="b") as second:
+        second.push("web:1")
+        second.apply(WEB)
+        assert len(second.items("nodes")) == 1
+        assert len(cluster.items("nodes")) == 3
+        (ours,) = second.tasks("web")
+        (theirs,) = cluster.tasks("web")
+        assert ours["containers"][0]["pid"] != theirs["containers"][0]["pid"]
+        listing = second.orchctl("dev", "status")
+        assert cluster.cluster.name in listing
+        assert second.cluster.name in listing
+    assert traces(second.cluster.name, second.cluster.index) == []
+    assert cluster.orchctl("exec", "web", "--", "cat", "/www/version").strip() == "1"
+
+
+@pytest.mark.parametrize("part", ["control", "node-1", "everything"])
+def test_down_leaves_nothing_also_when_parts_have_crashed(part: str, cluster: Dev) -> None:
+    with dev.running(nodes=1, suffix="c") as crashed:
+        crashed.push("web:1")
+        crashed.apply(WEB)
+        (task,) = crashed.tasks("web")
+        for pid in processes.marked(crashed.cluster.name, "" if part == "everything" else part):
+            if pid != task["containers"][0]["pid"]:
+                os.kill(pid, signal.SIGKILL)
+    assert traces(crashed.cluster.name, crashed.cluster.index) == []
+    assert not runs(task["containers"][0]["pid"])
+
+
+def test_a_dead_and_a_hung_control_plane_are_told_within_three_seconds() -> None:
+    with dev.running(nodes=1, suffix="d") as ours:
+        control = next(pid for line, pid in ours.processes("control").items() if "orch-controlplane" in line)
+        address = f"{ours.cluster.control_address}:{clusters.SESSION_PORT}"
+        for signum in (signal.SIGSTOP, signal.SIGKILL):
+            os.kill(control, signum)
+            began = time.monotonic()
+            said = ours.orchctl("get", "nodes", expect=3)
+            assert time.monotonic() - began < 3.5  # the time of starting orchctl is not the time of waiting
+            assert address in said
