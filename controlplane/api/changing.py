@@ -74,7 +74,7 @@ class Changing:
             return draft
 
         if request.dry_run:
-            return self._dry_run(admit(), received_at)
+            return await self._dry_run(admit(), received_at)
         return await self._change(admit, request.request_id, received_at)
 
     async def delete(self, request: Any, context: Any) -> pb.DeleteReply:
@@ -197,8 +197,8 @@ class Changing:
         self.picture.committed(draft.edits.values(), revision)
         return revision
 
-    def _dry_run(self, draft: Draft, received_at: float) -> pb.ApplyReply:
-        decided = what_if.decisions(draft, self.pipeline)
+    async def _dry_run(self, draft: Draft, received_at: float) -> pb.ApplyReply:
+        decided = await what_if.decisions(draft, self.pipeline)
         for each in draft.objects:
             name = catalog.object_name(each.reference)
             if each.reference.kind == "service":

@@ -1,5 +1,6 @@
-"""What would happen if this were applied: the deciders on a picture that does not exist. Pure."""
+"""What would happen if this were applied: the deciders on a picture that does not exist."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import assert_never
 
@@ -10,14 +11,22 @@ from controlplane.store import codec
 from orch.model.names import ServiceName, TaskId
 
 
-def decisions(draft: Draft, deciders: pipeline.Pipeline) -> dict[ServiceName, list[str]]:
-    """The next decision about each service of the draft, in sentences."""
+async def decisions(draft: Draft, deciders: pipeline.Pipeline) -> dict[ServiceName, list[str]]:
+    """The next decision about each service of the draft, in sentences. Others have their turn meanwhile."""
     imagined = picture_after(draft)
     found: dict[ServiceName, list[str]] = {}
     for name in sorted(draft.services):
-        changes, after = deciders.decide_service(imagined, name, draft.now)
-        placed, _ = deciders.place(after, [name], draft.now)
-        found[name] = [sentence for each in (*changes, *placed) for sentence in _sentences(each)]
+        changes: list[change.Change] = []
+        cluster, is_left = imagined, True
+        while is_left:
+            is_left = False
+            for part in (deciders.decide_service, deciders.place_one):
+                for decision in part(cluster, name, draft.now):
+                    changes += decision.changes
+                    cluster = decision.after
+                    is_left = is_left or bool(decision.left)
+                    await asyncio.sleep(0)
+        found[name] = [sentence for each in changes for sentence in _sentences(each)]
     return found
 
 

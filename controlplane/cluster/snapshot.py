@@ -112,7 +112,10 @@ class Cluster:
 
     def is_live(self, task: Task) -> bool:
         """It is wanted, and it has not finished."""
-        return task.wanted is Wanted.RUN and not self.has_finished(task)
+        if task.wanted is not Wanted.RUN:
+            return False
+        status = self.statuses.get(task.id)
+        return status is None or not status.state.is_final
 
     def has_finished(self, task: Task) -> bool:
         """Nothing of it runs any more, and nothing will."""
@@ -159,21 +162,15 @@ class Cluster:
 
     def is_ready(self, task: Task) -> bool:
         """It runs, is well, is wanted, and its node is heard from."""
-        status = self.statuses.get(task.id)
-        return (
-            status is not None
-            and status.ready
-            and status.state is TaskState.RUNNING
-            and task.wanted is Wanted.RUN
-            and not self.is_lost(task)
-        )
+        return self._ready_status(task) is not None
 
     def available_at(self, task: Task) -> float | None:
         """The instant at which it has been ready for the service's minReady; None while it is not ready."""
-        if not self.is_ready(task):
+        status = self._ready_status(task)
+        if status is None:
             return None
         service = self.services.get(task.id.owner)
-        return self.statuses[task.id].ready_since + (service.spec.rollout.min_ready if service else 0.0)
+        return status.ready_since + (service.spec.rollout.min_ready if service else 0.0)
 
     def is_available(self, task: Task, now: float) -> bool:
         """It has been ready for long enough to count."""
@@ -330,6 +327,14 @@ class Cluster:
         return replace(self, revision=revision, modified=modified, newer=kept)
 
     # ── what keeps the derived parts in step ─────────────────────────────────────────────────────────────
+
+    def _ready_status(self, task: Task) -> TaskStatus | None:
+        if task.wanted is not Wanted.RUN or self.is_lost(task):
+            return None
+        status = self.statuses.get(task.id)
+        if status is None or not status.ready or status.state is not TaskState.RUNNING:
+            return None
+        return status
 
     def _birth(self, name: ServiceName) -> int:
         service = self.services.get(name)

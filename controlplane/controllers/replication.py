@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from controlplane.cluster.change import Change, CreateTask, RetireTask, Tell, Waiting, WakeAt
 from controlplane.cluster.snapshot import Cluster
-from controlplane.controllers import backoff, bounds, drain, node_loss, slots, wants
+from controlplane.controllers import backoff, bounds, node_loss, slots, wants
 from controlplane.controllers.slots import Layout, Slot
+from controlplane.controllers.standing import Standing
 from controlplane.controllers.wants import Want
 from orch.model.event import EventType
 from orch.model.names import ServiceName, TaskId
 from orch.model.rollout import Rollout
-from orch.model.service import Service, TaskTemplate
+from orch.model.service import Service
 from orch.model.task import Task
 
 PLACE_PATIENCE_SECONDS = 1.0
@@ -62,35 +63,51 @@ class _Exchange:
     def __init__(
         self, cluster: Cluster, service: Service, rollout: Rollout, layout: Layout, now: float
     ) -> None:
-        self.cluster, self.service, self.rollout, self.layout, self.now = (
-            cluster,
-            service,
-            rollout,
-            layout,
-            now,
-        )
+        self.cluster, self.service, self.rollout, self.now = cluster, service, rollout, now
+        self.layout = layout
+        self.standing = Standing(cluster, service, now)
         self.wants = wants.of_slots(cluster, service, rollout, layout)
         self.bounds = bounds.bounds_of(service, len(layout))
         self.counts = _Counts()
         self.wake: list[float] = []
 
     def run(self) -> Iterator[Change]:
-        for slot in self.layout:
+        """Most slots of most looks are as they should be: those are counted, and that is all."""
+        restless = [slot for slot in self.layout if not self._is_at_rest(slot)]
+        for slot in restless:
             self._count(slot)
-        for slot in self.layout:
+        for slot in restless:
             yield from self._settle(slot, self.wants[slot.number])
-        for slot in self.layout:
+        for slot in restless:
             yield from self._replace_lost(slot)
-        self.counts.in_flight = sum(self._is_in_flight(slot) for slot in self.layout)
-        for slot in self.layout:
+        self.counts.in_flight += sum(
+            self.standing.is_in_flight(slot, self.wants[slot.number].revision) for slot in restless
+        )
+        for slot in restless:
             if not slot.live:
                 yield from self._fill(slot, self.wants[slot.number])
-        yield from self._renew()
+        yield from self._renew(restless)
         due = [instant for instant in self.wake if instant > self.now]
         if due:
             yield WakeAt(min(due))
 
     # ── counting ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_at_rest(self, slot: Slot) -> bool:
+        """It has one task, which fits and whose node is heard from: it is counted, and nothing is done."""
+        if len(slot.live) != 1:
+            return False
+        task, want = slot.live[0], self.wants[slot.number]
+        if self.cluster.is_lost(task) or self.standing.unfit(task, want):
+            return False
+        at = self.cluster.available_at(task)
+        if at is not None and at <= self.now:
+            self.counts.available += 1
+            return True
+        if at is not None:
+            self.wake.append(at)
+        self.counts.in_flight += self.standing.is_in_flight(slot, want.revision)
+        return True
 
     def _count(self, slot: Slot) -> None:
         served = False
@@ -99,23 +116,9 @@ class _Exchange:
             served = served or (at is not None and at <= self.now)
             if at is not None and at > self.now:
                 self.wake.append(at)
-        want = self.wants[slot.number]
-        self.counts.available += served or (not slot.live and self._due(slot, want.revision).done)
+        revision = self.wants[slot.number].revision
+        self.counts.available += served or (not slot.live and self.standing.due(slot, revision).done)
         self.counts.successors += len(slot.live) > 1
-
-    def _is_in_flight(self, slot: Slot) -> bool:
-        """Its task of the wanted revision is not there yet; a lost one tells nothing of the revision."""
-        if len(slot.live) > 1:
-            return True
-        task, revision = slot.latest, self.wants[slot.number].revision
-        if task is None or task.revision != revision or self.cluster.is_lost(task):
-            return False
-        if slot.live:
-            return not self._is_available(slot.live[0])
-        return not self._due(slot, revision).done
-
-    def _is_available(self, task: Task) -> bool:
-        return self.cluster.is_available(task, self.now)
 
     def _has_spare(self) -> bool:
         """One more slot may go without an available task."""
@@ -131,7 +134,7 @@ class _Exchange:
         incumbent, successor = slot.incumbent, slot.successor
         if incumbent is None or successor is None:
             return
-        judge = self._must_leave if want.held else self._unfit
+        judge = self.standing.must_leave if want.held else self.standing.unfit
         old, new = judge(incumbent, want), judge(successor, want)
         if not old and not new and want.held:
             return
@@ -140,7 +143,7 @@ class _Exchange:
             return
         leaves, stays = (
             (incumbent, successor)
-            if self._is_available(successor) and not self._is_available(incumbent)
+            if self.standing.is_available(successor) and not self.standing.is_available(incumbent)
             else (successor, incumbent)
         )
         if new and not old and leaves is incumbent:
@@ -153,10 +156,10 @@ class _Exchange:
 
     def _succeed(self, slot: Slot, incumbent: Task, successor: Task, reason: str) -> Iterator[Change]:
         """The successor fits and the incumbent does not: it takes over as soon as it is available."""
-        if self._is_available(successor) or self._is_gone(incumbent):
+        if self.standing.is_available(successor) or self.standing.is_gone(incumbent):
             yield from self._retire(slot, incumbent, reason)
-        elif self._wants_room(successor) and (not self._is_available(incumbent) or self._has_spare()):
-            self.counts.available -= self._is_available(incumbent)
+        elif self._wants_room(successor) and (not self.standing.is_available(incumbent) or self._has_spare()):
+            self.counts.available -= self.standing.is_available(incumbent)
             yield from self._retire(slot, incumbent, f"makes room for {successor.id}: {reason}")
         else:
             yield Waiting(incumbent.id, f"{reason}; goes when {successor.id} is available")
@@ -175,36 +178,14 @@ class _Exchange:
         slot.past.sort(key=lambda each: each.id.attempt)
         yield RetireTask(task.id, reason)
 
-    def _unfit(self, task: Task, want: Want) -> str:
-        """Why the task is not what the slot is to have; empty when it is."""
-        if task.revision != want.revision:
-            return f"revision {want.revision} replaces {task.revision}"
-        if want.bound_to and task.node and task.node not in want.bound_to:
-            return f"revision {task.revision} belongs on {', '.join(want.bound_to)}"
-        if not task.node and task.bound_to != want.bound_to:
-            return f"revision {task.revision} belongs on {', '.join(want.bound_to) or 'any node'}"
-        return self._must_leave(task, want)
-
-    def _must_leave(self, task: Task, _want: Want) -> str:
-        """Why the task cannot stay where it is, whatever its revision."""
-        loss = node_loss.of(self.cluster, task)
-        if loss is not None and self._is_gone(task):
-            return loss.reason
-        return drain.reason_to_leave(self.cluster, task)
-
     # ── lost nodes ───────────────────────────────────────────────────────────────────────────────────────
-
-    def _is_gone(self, task: Task) -> bool:
-        """Its node is lost, and the service's word allows a replacement now."""
-        loss = node_loss.of(self.cluster, task)
-        return loss is not None and loss.replaceable_at is not None and loss.replaceable_at <= self.now
 
     def _replace_lost(self, slot: Slot) -> Iterator[Change]:
         for task in list(slot.live):
             loss = node_loss.of(self.cluster, task)
             if loss is None:
                 continue
-            if self._is_gone(task):
+            if self.standing.is_gone(task):
                 yield from self._retire(slot, task, loss.reason)
                 yield self._tell(
                     EventType.WARNING, "NodeLost", task.id, f"{loss.reason}; {task.id} is replaced"
@@ -224,14 +205,14 @@ class _Exchange:
         """With the wanted revision if that may get further now, else with what the slot had."""
         may_change = self.counts.in_flight < self.bounds.in_flight
         revision = want.revision if may_change else want.fill
-        due = self._due(slot, revision)
+        due = self.standing.due(slot, revision)
         last = slot.past[-1] if slot.past else None
         if due.done:
             return
         if revision == want.revision:
-            self.counts.in_flight += not self._is_in_flight(slot)
+            self.counts.in_flight += not self.standing.is_in_flight(slot, want.revision)
         if bounds.is_exclusive(self.service.spec):
-            stopping = next((task for task in slot.past if self._may_run_still(task)), None)
+            stopping = next((task for task in slot.past if self.standing.may_run_still(task)), None)
             if stopping is not None:
                 yield Waiting(stopping.id, "not replaced before it has provably stopped")
                 return
@@ -244,21 +225,8 @@ class _Exchange:
         if due.reason and last:
             yield self._tell(EventType.WARNING, "TaskReplaced", last.id, due.reason)
 
-    def _may_run_still(self, task: Task) -> bool:
-        if self.cluster.has_finished(task):
-            return False
-        loss = node_loss.of(self.cluster, task)
-        return loss is None or not self._is_gone(task)
-
     def _in_a_while(self, due: backoff.Due) -> str:
         return due.reason if due.at is None else f"{due.reason}; replaced in {due.at - self.now:.1f}s"
-
-    def _due(self, slot: Slot, revision: int) -> backoff.Due:
-        template = self._template(revision)
-        return backoff.due(self.cluster, slot.past, revision, template) if template else backoff.NOW
-
-    def _template(self, revision: int) -> TaskTemplate | None:
-        return self.cluster.template(self.service.name, revision)
 
     def _create(self, slot: Slot, want: Want, revision: int, cause: str) -> Iterator[Change]:
         """The attempt is greater than any that is known or was forgotten, so no uid ever returns."""
@@ -280,14 +248,14 @@ class _Exchange:
 
     # ── renewal ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _renew(self) -> Iterator[Change]:
+    def _renew(self, restless: list[Slot]) -> Iterator[Change]:
         """Slots whose only task does not fit; those that nobody misses first."""
         stale = []
-        for slot in self.layout:
+        for slot in restless:
             if len(slot.live) == 1:
-                reason = self._unfit(slot.live[0], self.wants[slot.number])
+                reason = self.standing.unfit(slot.live[0], self.wants[slot.number])
                 if reason:
-                    stale.append((self._is_available(slot.live[0]), slot.number, slot, reason))
+                    stale.append((self.standing.is_available(slot.live[0]), slot.number, slot, reason))
         for _, number, slot, reason in sorted(stale, key=lambda each: each[:2]):
             yield from self._renew_slot(slot, self.wants[number], reason)
 
@@ -299,14 +267,14 @@ class _Exchange:
         if changes and self.counts.in_flight >= self.bounds.in_flight:
             yield Waiting(incumbent.id, f"{reason}; {self.bounds.in_flight} at a time")
             return
-        due = self._due(slot, want.revision) if changes else backoff.NOW
+        due = self.standing.due(slot, want.revision) if changes else backoff.NOW
         if due.at is not None and due.at > self.now:
             self.wake.append(due.at)
             yield Waiting(incumbent.id, self._in_a_while(due))
             return
         self.counts.in_flight += changes
         if self._goes_first(incumbent, want):
-            self.counts.available -= self._is_available(incumbent)
+            self.counts.available -= self.standing.is_available(incumbent)
             yield from self._retire(slot, incumbent, reason)
             if not bounds.is_exclusive(self.service.spec):
                 yield from self._create(slot, want, want.revision, f"replaces {incumbent.id}: {reason}")
@@ -324,17 +292,11 @@ class _Exchange:
         """
         if not self.cluster.is_ready(incumbent):
             return True
-        if self._is_available(incumbent) and not self._has_spare():
+        if self.standing.is_available(incumbent) and not self._has_spare():
             return False
         if self.counts.successors >= self.bounds.surge:
-            return self._is_available(incumbent) or self._has_spare()
-        return incumbent.node in want.bound_to and self._excludes_itself(want.revision)
-
-    def _excludes_itself(self, revision: int) -> bool:
-        template = self._template(revision)
-        if template is None:
-            return False
-        return template.placement.max_per_node == 1 or any(port.published for port in template.ports)
+            return self.standing.is_available(incumbent) or self._has_spare()
+        return incumbent.node in want.bound_to and self.standing.excludes_itself(want.revision)
 
     def _why_not_now(self) -> str:
         spent = f"surge {self.bounds.surge} is used up" if self.bounds.surge else "there is no surge"

@@ -43,9 +43,9 @@ def decide(cluster: Cluster, name: ServiceName, _now: float) -> Iterator[Change]
 
 def _finished(cluster: Cluster, name: ServiceName, service: Service | None) -> Iterator[Task]:
     """Everything over that no wanted slot keeps, in order of slot and attempt."""
-    over = [task for task in cluster.tasks_of(name) if _is_over(cluster, task)]
-    if not over:
+    if not any(_is_over(cluster, task) for task in cluster.tasks.get(name, {}).values()):
         return
+    over = [task for task in cluster.tasks_of(name) if _is_over(cluster, task)]
     kept: set[Task] = set()
     if service is not None and not service.deleted:
         layout = slots.read(cluster, service)
@@ -71,10 +71,13 @@ def _raised(rollout: Rollout, forgotten: list[Task]) -> Iterator[Change]:
 
 
 def _old_revisions(cluster: Cluster, service: Service, rollout: Rollout) -> Iterator[Change]:
+    newest_first = sorted(cluster.revisions_of(service.name), reverse=True)
+    old = newest_first[service.spec.rollout.history_limit :]
+    if not old:
+        return
     used = {task.revision for task in cluster.tasks_of(service.name)}
     used |= {rollout.stable, rollout.target, service.revision}
-    newest_first = sorted(cluster.revisions_of(service.name), reverse=True)
-    for number in reversed(newest_first[service.spec.rollout.history_limit :]):
+    for number in reversed(old):
         if number not in used:
             yield ForgetRevision(service.name, number)
 

@@ -66,10 +66,14 @@ def read(cluster: Cluster, service: Service) -> Layout:
     """Looks at every task of the service once."""
     found: dict[int, Slot] = {}
     surplus: list[Task] = []
+    birth = service.birth
     for task in cluster.tasks_of(service.name):
         live = cluster.is_live(task)
-        if task.id.birth == service.birth:
-            slot = found.setdefault(task.id.slot, Slot(task.id.slot))
+        identity = task.id
+        if identity.birth == birth:
+            slot = found.get(identity.slot)
+            if slot is None:
+                found[identity.slot] = slot = Slot(identity.slot)
             (slot.live if live else slot.past).append(task)
         elif live:
             surplus.append(task)
@@ -78,7 +82,8 @@ def read(cluster: Cluster, service: Service) -> Layout:
         _one_per_node(cluster, service, found, layout)
     else:
         for number in range(1, service.replicas + 1):
-            layout.wanted[number] = found.pop(number, Slot(number))
+            slot = found.pop(number) if number in found else Slot(number)
+            layout.wanted[number] = slot
     for slot in found.values():
         surplus.extend(slot.live)
     return layout

@@ -19,6 +19,7 @@ SLICE_SECONDS = 0.05
 MOST_NAMES_PER_TURN = 256
 ENOUGH_WRITES = 100
 """A turn stops collecting here: about one transaction of the store."""
+LONGEST_REST_SECONDS = 0.5
 NODE_PASS_SECONDS = 0.2
 READING_SECONDS = 0.01
 """Between two looks whether all has been read that was written before we led."""
@@ -42,14 +43,19 @@ class Figures:
 class _Decided:
     """What one turn came to."""
 
+    on: snapshot.Cluster
+    """The picture that it was decided on; it may have moved since."""
     names: list[ServiceName] = field(default_factory=list)
     changes: list[change.Change] = field(default_factory=list)
     wakes: list[tuple[ServiceName, float]] = field(default_factory=list)
+    left: set[ServiceName] = field(default_factory=set)
+    """There is more to decide about these, once this is carried out."""
 
-    def add(self, changes: Sequence[change.Change], names: Iterable[ServiceName]) -> None:
+    def add(self, decision: pipeline.Decision, names: Iterable[ServiceName]) -> None:
         """Decided for these names; they want to be looked at again when the changes say so."""
-        self.changes += changes
-        instants = [each.instant for each in changes if isinstance(each, change.WakeAt)]
+        self.changes += decision.changes
+        self.left |= decision.left
+        instants = [each.instant for each in decision.changes if isinstance(each, change.WakeAt)]
         self.wakes += [(name, instant) for name in names for instant in instants]
 
 
@@ -76,6 +82,8 @@ class Driver:
         self._queue = queue.Queue()
         self._wake = asyncio.Event()
         self._waiting: dict[ServiceName, dict[Subject, str]] = {}
+        self._resting: dict[ServiceName, float] = {}
+        self._slice_began = 0.0
         self._term = 0
         self._next_node_pass = 0.0
         self._next_full_pass = 0.0
@@ -140,40 +148,63 @@ class Driver:
         if now >= self._next_full_pass:
             self._next_full_pass = now + FULL_PASS_SECONDS
             self._add_all(sorted(self._picture.cluster.services))
-        began = self._clock.steady()
-        decided = self._decide(now)
-        took = self._clock.steady() - began
-        self.figures.longest_slice = max(self.figures.longest_slice, took)
-        if took > SLICE_SECONDS:
-            log.info("deciding on %d services took %.0f ms", len(decided.names), took * 1000)
+        decided = await self._decide(now)
         self._note_waiting(decided, now)
-        await self._carry_out(decided, now)
+        if self._leader.epoch == self._term:
+            await self._carry_out(decided, now)
 
-    # ── deciding: no await, so the picture stands still ──────────────────────────────────────────────────
+    # ── deciding, on one picture, whatever happens meanwhile ─────────────────────────────────────────────
 
-    def _decide(self, now: float) -> _Decided:
+    async def _decide(self, now: float) -> _Decided:
+        self._slice_began = self._clock.steady()
         cluster = self._picture.cluster
-        decided = _Decided()
+        decided = _Decided(cluster)
         if now >= self._next_node_pass:
             self._next_node_pass = now + NODE_PASS_SECONDS
             ages = self._liveness.ages(self._clock.steady())
-            changes, cluster = self._pipeline.decide_nodes(cluster, ages, now)
-            decided.add(changes, ())
-        self._decide_services(cluster, decided, now)
+            decision = self._pipeline.decide_nodes(cluster, ages, now)
+            cluster = decision.after
+            decided.add(decision, ())
+        await self._decide_services(cluster, decided, now)
+        self._end_slice()
         return decided
 
-    def _decide_services(self, cluster: snapshot.Cluster, decided: _Decided, now: float) -> None:
+    async def _decide_services(self, cluster: snapshot.Cluster, decided: _Decided, now: float) -> None:
         names = self._queue.take(now, MOST_NAMES_PER_TURN)
         deadline = self._clock.steady() + SLICE_SECONDS / 2  # placing takes its share of the slice afterwards
         for position, name in enumerate(names):
-            changes, cluster = self._pipeline.decide_service(cluster, name, now)
+            began = self._clock.steady()
             decided.names.append(name)
-            decided.add(changes, [name])
+            for decision in self._pipeline.decide_service(cluster, name, now):
+                cluster = decision.after
+                decided.add(decision, [name])
+                await self._breathe()
+            self._rest(name, self._clock.steady() - began)
             if len(decided.changes) >= ENOUGH_WRITES or self._clock.steady() > deadline:
                 self._add_all(names[position + 1 :])
                 break
-        changes, cluster = self._pipeline.place(cluster, decided.names, now)
-        decided.add(changes, decided.names)
+        for decision in self._pipeline.place(cluster, decided.names, now):
+            decided.add(decision, decided.names)
+            await self._breathe()
+
+    async def _breathe(self) -> None:
+        """Heartbeats, the lease and users have their turn, when ours has been long enough."""
+        if self._clock.steady() - self._slice_began > SLICE_SECONDS / 2:
+            self._end_slice()
+            await asyncio.sleep(0)
+            self._slice_began = self._clock.steady()
+
+    def _end_slice(self) -> None:
+        took = self._clock.steady() - self._slice_began
+        self.figures.longest_slice = max(self.figures.longest_slice, took)
+        if took > SLICE_SECONDS:
+            log.info("a slice of deciding took %.0f ms", took * 1000)
+
+    def _rest(self, name: ServiceName, took: float) -> None:
+        """What takes long to look at is looked at for at most half of the time."""
+        self._resting.pop(name, None)
+        if took > SLICE_SECONDS / 2:
+            self._resting[name] = self._clock.now() + min(took, LONGEST_REST_SECONDS)
 
     def _note_waiting(self, decided: _Decided, now: float) -> None:
         found: dict[ServiceName, dict[Subject, str]] = {name: {} for name in decided.names}
@@ -196,7 +227,7 @@ class Driver:
     # ── carrying out ─────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, decided: _Decided, now: float) -> None:
-        cluster = self._picture.cluster
+        cluster = decided.on
         plan = edits.plan(cluster, decided.changes, now)
         if plan.was_cut:
             self._add_all(decided.names)
@@ -212,6 +243,9 @@ class Driver:
             log.info("decided anew: %s", stopped_by)
             self._queue.failed(decided.names, self._clock.now())
             self._next_node_pass = min(self._next_node_pass, self._clock.now() + NODE_PASS_SECONDS)
+            return
+        for name in sorted(decided.left):
+            self._queue.add(name)
 
     async def _commit(
         self, cluster: snapshot.Cluster, groups: Sequence[edits.Group]
@@ -251,7 +285,10 @@ class Driver:
 
     def _add_all(self, names: Iterable[ServiceName]) -> None:
         for name in names:
-            self._queue.add(name)
+            if name in self._resting:
+                self._queue.add_at(name, self._resting[name])
+            else:
+                self._queue.add(name)
         if len(self._queue):
             self._wake.set()
 

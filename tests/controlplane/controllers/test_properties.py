@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import wants
+from controlplane.controllers.decide import NO_BOUND
 from controlplane.scheduler import place
 from orch.model.node import Availability
 from orch.model.policy import CanaryStep, OnNodeLoss
@@ -52,8 +53,9 @@ class AnyDay(RuleBasedStateMachine):
         min_ready=st.sampled_from([0, 3]),
         pause=st.booleans(),
         loss=st.sampled_from(["replace", "replace", "wait", "stopAfter"]),
+        most=st.sampled_from([NO_BOUND, NO_BOUND, 1, 2]),
     )
-    def begin(self, steps, amounts, replicas, is_global, port, min_ready, pause, loss) -> None:
+    def begin(self, steps, amounts, replicas, is_global, port, min_ready, pause, loss, most) -> None:
         nodes = [
             a_node(name, labels=RING if name in {"n2", "n4"} else {}, cpu=1000, memory=1024 * MEBIBYTE)
             for name in NODES
@@ -72,7 +74,9 @@ class AnyDay(RuleBasedStateMachine):
         self.revision = self.birth = 1
         self.fates = {}
         self.past_lives = set()
-        self.world = worlds.World(a_cluster(*nodes), behaves=lambda task: self.fates.get(task.revision))
+        self.world = worlds.World(
+            a_cluster(*nodes), behaves=lambda task: self.fates.get(task.revision), most=most
+        )
         self.fates[1] = TaskState.RUNNING
         self.write()
 

@@ -7,7 +7,7 @@ from controlplane.cluster import change
 from controlplane.cluster.after import after, after_one
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import bounds, slots
-from controlplane.controllers.decide import decide_service
+from controlplane.controllers.decide import NO_BOUND, decide_service, look
 from controlplane.scheduler import place
 from orch.model.names import ServiceName, TaskId
 from orch.model.node import Condition
@@ -27,12 +27,14 @@ class World:
     """What becomes of a task on its node: a final state, RUNNING (ready), or None (never ready)."""
     stops: bool = True
     """Nodes finish what they are told to stop."""
+    most: int = NO_BOUND
+    """So many changes are written at a look, as for services that are very large."""
     used: set[TaskId] = field(default_factory=set)
     told: list[change.Change] = field(default_factory=list)
 
     def decide(self, name: ServiceName = WEB) -> list[change.Change]:
         """One look at one service, every change checked by the law; then places."""
-        changes = decide_service(self.cluster, name, self.now)
+        changes = [each for part in look(self.cluster, name, self.now, self.most) for each in part.changes]
         self._apply(name, changes)
         placed = place.place_service(self.cluster, name)
         self._apply(name, placed)
