@@ -3,16 +3,22 @@
 Nothing of it touches the host's own network but one link, `orch-lanN`, through which the host reaches the nodes.
 """
 
+import contextlib
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
-from cli.dev.cluster import DevCluster, DevNode
+from cli.dev.cluster import RUN_ROOT, DevCluster, DevNode
 
 BRIDGE = "lan"
+_NETNS = Path("/run/netns")
+_NETNS_IS_OURS = RUN_ROOT / "netns-is-ours"
 
 
 def lay(cluster: DevCluster) -> None:
     """Make the LAN and all nodes' namespaces. Raises RuntimeError with the words of `ip`."""
+    if not _NETNS.is_mount():
+        _NETNS_IS_OURS.touch()
     _ip(
         f"netns add {cluster.lan}",
         f"link add {cluster.host_link} type veth peer name host netns {cluster.lan}",
@@ -61,6 +67,17 @@ def remove(cluster: DevCluster) -> None:
     _try("ip", "link", "delete", cluster.host_link)
     for name in [cluster.lan, *(node.netns for node in cluster.all_nodes)]:
         _try("ip", "netns", "delete", name)
+
+
+def remove_netns_mount() -> None:
+    """`ip netns add` mounts /run/netns: if it did so for us, and nobody uses it now, that is taken back."""
+    if not _NETNS_IS_OURS.exists():
+        return
+    _NETNS_IS_OURS.unlink()
+    if not any(_NETNS.iterdir()):
+        _try("umount", str(_NETNS))
+        with contextlib.suppress(OSError):
+            _NETNS.rmdir()
 
 
 def is_laid(netns: str) -> bool:

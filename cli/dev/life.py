@@ -67,7 +67,8 @@ def down(cluster: DevCluster) -> None:
     context.remove(context_name(cluster.name))
     sweep.remove_directory(cluster.run)
     if not clusters.load_all():
-        sweep.remove_cgroups("orch-dev")
+        sweep.remove_empty_cgroup("orch-dev")
+        lan.remove_netns_mount()
         for root in (clusters.STATE_ROOT, clusters.RUN_ROOT):
             with contextlib.suppress(OSError):
                 (root / "lock").unlink(missing_ok=True)

@@ -49,6 +49,14 @@ def remove_cgroups(cgroup: str) -> None:
                 time.sleep(0.01)  # a killed process leaves its cgroup a moment after it is gone
 
 
+def remove_empty_cgroup(cgroup: str) -> None:
+    """Remove it in every hierarchy where nothing is below it."""
+    for directory in _directories(cgroup):
+        if directory.name == Path(cgroup).name:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+
+
 def unmount_below(directory: Path) -> None:
     """Unmount everything at or below a directory, the deepest first."""
     points = [

@@ -93,3 +93,22 @@ def test_a_dead_and_a_hung_control_plane_are_told_within_three_seconds() -> None
             said = ours.orchctl("get", "nodes", expect=3)
             assert time.monotonic() - began < 3.5  # the time of starting orchctl is not the time of waiting
             assert address in said
+
+
+def test_on_an_empty_machine_not_even_the_mount_of_namespaces_stays(tmp_path: Path) -> None:
+    script = f"""
+set -e
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/lib
+ip link set lo up
+export ORCH_CONFIG={tmp_path}/config
+{dev.ORCHCTL} dev up --name empty --nodes 1 >&2
+{dev.ORCHCTL} get nodes | grep Ready >&2
+{dev.ORCHCTL} dev down --name empty >&2
+find /run /var/lib -mindepth 1 | grep -v '^/run/mount$' || true
+ip -o link | grep -v ' lo:' || true
+"""
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
