@@ -4,7 +4,7 @@ import logging
 import shutil
 
 from agent.ledger import Ledger
-from agent.network import sweep
+from agent.network import names, sweep
 from agent.network.network import Network
 from agent.reconciler.files import Files
 from agent.runtime.client import Runtime
@@ -22,6 +22,7 @@ async def run(settings: Settings) -> None:
         cgroup_root=settings.cgroup_root,
         on_exit=lambda _: None,
     )
+    await names.dismiss(settings.run_dir / "dns")  # it lives in the runtime's cgroup, which goes now
     await runtime.shutdown()
     await _remove_network(settings)
     Files(settings.run_dir).close_for_good()

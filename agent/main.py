@@ -214,6 +214,7 @@ class Agent:
             node_address=self.address(),
             pool_size=settings.pool_size,
             resolv_conf=settings.resolv_conf,
+            settle=self._runtime.take_in,
         )
         self._closing.push_async_callback(network.close)
         return network

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.network.attachment import NetworkError
@@ -30,11 +30,18 @@ _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 class Names:
     """`folder` is shared with orch-dns; `addresses` are what it listens on."""
 
-    def __init__(self, folder: Path, addresses: Sequence[str], resolv_conf: Path) -> None:
-        """Starts nothing yet."""
+    def __init__(
+        self,
+        folder: Path,
+        addresses: Sequence[str],
+        resolv_conf: Path,
+        settle: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Starts nothing yet. `settle` is told the pid of each orch-dns: it is to outlive the agent."""
         self._folder = folder
         self._addresses = tuple(addresses)
         self._resolv_conf = resolv_conf
+        self._settle = settle
         self._turn = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
@@ -68,8 +75,7 @@ class Names:
         """Ends orch-dns and removes its folder; idempotent."""
         self.close()
         async with self._turn:
-            await _say(self._folder, "end")
-            await asyncio.to_thread(remove_folder, self._folder)
+            await dismiss(self._folder)
 
     async def _start(self) -> None:
         said = await _say(self._folder, "hello")
@@ -90,8 +96,10 @@ class Names:
         if said is None:
             return
         self.close()
+        pid = int(said.split(" ")[1])
+        self._settle(pid)
         with contextlib.suppress(ProcessLookupError):
-            self._pidfd = os.pidfd_open(int(said.split(" ")[1]))
+            self._pidfd = os.pidfd_open(pid)
             asyncio.get_running_loop().add_reader(self._pidfd, self._lost)
 
     def _lost(self) -> None:
@@ -136,6 +144,12 @@ class Names:
         """Without site packages: it needs none, and starts in half the time."""
         own = [str(self._folder), str(self._resolv_conf), str(ready), *self._addresses]
         return [sys.executable, "-S", "-m", "agent.network.dns", *own]
+
+
+async def dismiss(folder: Path) -> None:
+    """Ends the orch-dns of a folder, whoever started it, and removes the folder; idempotent."""
+    await _say(folder, "end")
+    await asyncio.to_thread(remove_folder, folder)
 
 
 def remove_folder(folder: Path, patience_seconds: float = WORD_TIMEOUT_SECONDS) -> None:

@@ -5,7 +5,7 @@ opens it again: what belongs to a recorded task is kept, what does not is remove
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
@@ -65,8 +65,12 @@ class Network:
         node_address: str,
         pool_size: int = DEFAULT_POOL_SIZE,
         resolv_conf: Path = HOST_RESOLVERS,
+        settle: Callable[[int], None] = lambda _: None,
     ) -> Self:
-        """In the node's network namespace. Adopts what is there and removes what is half made."""
+        """In the node's network namespace. Adopts what is there and removes what is half made.
+
+        `settle` is told the pid of orch-dns, which is to outlive the agent.
+        """
         parsed = [Subnet.parse(text) for text in subnets]
         workbench = await Workbench.open(run_dir / "netns", parsed)
         addresses = Addresses(parsed)
@@ -81,7 +85,7 @@ class Network:
             Firewall(
                 topology.BRIDGE, cluster_range, [str(each.network) for each in parsed if each.family == 4]
             ),
-            names.Names(run_dir / "dns", [each.gateway for each in parsed], resolv_conf),
+            names.Names(run_dir / "dns", [each.gateway for each in parsed], resolv_conf, settle),
         )
         try:
             await network._adopt()

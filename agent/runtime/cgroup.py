@@ -61,8 +61,9 @@ class V2:
     def create_helper(self, group: str) -> None:
         self.create(group, {})
 
-    def join(self, group: str) -> None:
-        _write(f"{self.mount}/{group}/cgroup.procs", "0")
+    def join(self, group: str, pid: int = 0) -> None:
+        """The process itself, or another one with all its threads."""
+        _write(f"{self.mount}/{group}/cgroup.procs", pid)
 
     def doors(self, group: str) -> list[int]:
         """Descriptors that a pid is written to, to have it join."""
@@ -135,11 +136,12 @@ class V1:
         if self.systemd:
             _makedirs(self.systemd, group)
 
-    def join(self, group: str) -> None:
+    def join(self, group: str, pid: int = 0) -> None:
+        """The process itself, or another one with all its threads."""
         for mount in self.mounts:
-            _write(f"{mount}/{group}/cgroup.procs", "0")
+            _write(f"{mount}/{group}/cgroup.procs", pid)
         if self.systemd and os.path.exists(f"{self.systemd}/{group}"):
-            _write(f"{self.systemd}/{group}/cgroup.procs", "0")
+            _write(f"{self.systemd}/{group}/cgroup.procs", pid)
 
     def doors(self, group: str) -> list[int]:
         """Descriptors that a pid is written to, to have it join."""

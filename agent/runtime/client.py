@@ -6,6 +6,7 @@ returned once, also when they happened while no agent was there.
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import subprocess
 import time
@@ -23,6 +24,8 @@ _RECONNECT_SECONDS = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _RETRY_SECONDS = 0.005
 _SHUTDOWN_WITHIN_SECONDS = 10.0
 _ATTEMPTS = 3
+
+log = logging.getLogger(__name__)
 
 
 class RuntimeBroken(RuntimeError):
@@ -201,6 +204,15 @@ class Runtime:
                 channel.close()
         for entered in list(self._entered.values()):
             entered.left(None)
+
+    def take_in(self, pid: int) -> None:
+        """A helper of another room joins shim and logger: whoever ends all of the agent's cgroup spares it."""
+        group = f"{self.cgroup_root}/{spawn.HELPERS_GROUP}"
+        try:
+            self._cgroups.create_helper(group)
+            self._cgroups.join(group, pid)
+        except OSError as error:
+            log.warning("process %d stays in the agent's own cgroup: %s", pid, error)
 
     async def shutdown(self) -> None:
         """Kill and remove what still runs, end shim and logger, take the cgroups away."""

@@ -45,10 +45,11 @@ class AgentNode:
         await images.close()
         archive.unlink()
 
-    def start(self, *more: str) -> None:
+    def start(self, *more: str, through: tuple[str, ...] = ()) -> None:
+        """`through`: a command that becomes the agent."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [*self._command(), "--pool-size", "8", *more],
+                [*through, *self._command(), "--pool-size", "8", *more],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

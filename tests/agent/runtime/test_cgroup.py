@@ -104,3 +104,18 @@ def test_usage_and_oom_kills_are_read_on_v2(recorded: Path) -> None:
 @pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262_144, 10_000)])
 def test_shares_become_weights(shares: int, weight: int) -> None:
     assert cgroup.weight(shares) == weight
+
+
+@pytest.mark.parametrize(("pid", "written"), [(0, "0"), (77, "77")])
+def test_a_process_joins_a_group_and_takes_others_in(recorded: Path, pid: int, written: str) -> None:
+    """On v1 also in systemd's own hierarchy, where the group is made for helpers only."""
+    v1 = cgroup.V1({"pids": f"{recorded}/pids", "name=systemd": f"{recorded}/systemd"}, "")
+    for driver, mounts in ((cgroup.V2(f"{recorded}/v2"), ["v2"]), (v1, ["pids", "systemd"])):
+        for mount in mounts:
+            (recorded / mount).mkdir(exist_ok=True)
+        driver.create_helper("helpers")
+        doors = [recorded / mount / "helpers" / "cgroup.procs" for mount in mounts]
+        for door in doors:
+            door.touch()
+        driver.join("helpers", pid)
+        assert [door.read_text() for door in doors] == [written] * len(mounts)
