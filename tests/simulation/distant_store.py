@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
-from controlplane.store import keyspace, memory, port
+from controlplane.store import keys, keyspace, memory, port
 
 WAY_SECONDS = 0.001
 GIVE_UP_SECONDS = 1.0
@@ -16,7 +16,7 @@ class DistantStore:
     def __init__(self, data: keyspace.Keyspace, on_commit: Callable[[], None] = lambda: None) -> None:
         self.near = memory.MemoryStore(data)
         self.watching = asyncio.Event()
-        """Cleared, watches stand still and come back to a later world."""
+        """Cleared, the mirror's watch stands still and comes back to a later world."""
         self.watching.set()
         self.late: list[float] = []
         """Seconds by which the next commits arrive late; their senders have given up long before."""
@@ -64,7 +64,8 @@ class DistantStore:
     async def watch(self, prefix: str, start: int) -> AsyncIterator[port.Batch]:
         async for batch in self.near.watch(prefix, start):
             await asyncio.sleep(WAY_SECONDS)
-            await self.watching.wait()
+            if prefix == keys.ROOT:
+                await self.watching.wait()
             yield batch
 
     async def grant(self, ttl_seconds: float) -> port.Grant:

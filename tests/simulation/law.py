@@ -1,6 +1,7 @@
 """What must hold at every instant, whatever fails. Looks at each commit, and at the machines themselves."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 
 from controlplane.cluster.snapshot import Cluster
@@ -19,6 +20,10 @@ NEWS_SECONDS = 0.05
 """What a node said so recently may not have been known to whoever decided this commit."""
 
 
+MOST_WRITES_PER_SECOND = 50
+"""Of one key. More is somebody who is woken by what he writes."""
+
+
 class Broken(AssertionError):
     """A sentence."""
 
@@ -31,6 +36,8 @@ class Law:
     used: set[TaskId] = field(default_factory=set)
     available: dict[TaskId, tuple[float, float]] = field(default_factory=dict)
     """Since when each task is available, and when it was last seen so."""
+    written: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """How often each key was written in each second."""
     broken: list[str] = field(default_factory=list)
 
     @classmethod
@@ -54,6 +61,11 @@ class Law:
 
     def look(self, before: Cluster, after: Cluster, batch: port.Batch) -> None:
         """At one commit."""
+        second = int(asyncio.get_running_loop().time())
+        for event in batch.events:
+            self.written[event.key, second] += 1
+            if self.written[event.key, second] == MOST_WRITES_PER_SECOND:
+                self._say(f"{event.key} is written in a circle")
         if not any(
             event.key.startswith((keys.TASKS, keys.SERVICES, keys.ROLLOUTS, keys.NODES))
             for event in batch.events

@@ -1,10 +1,13 @@
-"""The words of a play: one instruction a line, performed on a world. See `README.md` beside this file for all of them."""
+"""The words of a play: one instruction a line, performed on a world. `README.md` beside this file has them all."""
 
 import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import grpc
+
+from controlplane.api import errors
 from controlplane.controllers import slots
 from controlplane.store import memory, port
 from orch.model.names import ServiceName
@@ -20,8 +23,8 @@ QUIET_SECONDS = 8.0
 """Longer than a node's timeout and the leader's lease."""
 
 
-class NotUnderstood(Exception):
-    """Which line, and what is wrong with it."""
+class NotNow(Exception):
+    """What an instruction needs is not there: nobody leads, the task does not run."""
 
 
 @dataclass
@@ -34,16 +37,14 @@ class Stage:
 
     async def play(self, text: str) -> None:
         """All of it."""
-        for number, line in enumerate(text.splitlines(), 1):
+        for line in text.splitlines():
             instruction = line.partition("#")[0].strip()
             if instruction:
                 self.story.tell(">", instruction)
                 try:
                     await self.perform(instruction)
-                except (ValueError, KeyError, StopIteration, TypeError) as error:
-                    raise NotUnderstood(
-                        f"line {number}: {instruction}: {type(error).__name__}: {error}"
-                    ) from error
+                except NotNow as why:
+                    self.story.tell("not now", str(why))
 
     async def perform(self, instruction: str) -> None:
         """One line."""
@@ -78,10 +79,11 @@ class Stage:
             request.request_id = f"play-{self._asked}"
         try:
             await self.world.ask(verb, request)
-        except (port.StoreError, Exception) as error:
-            if isinstance(error, (ValueError, KeyError, TypeError)):
+        except Exception as error:
+            code, sentence = errors.status_of(error)
+            if code is grpc.StatusCode.INTERNAL:
                 raise
-            self.story.tell("refused", " ".join(str(error).split()))
+            self.story.tell("refused", " ".join(sentence.split()))
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -102,6 +104,8 @@ class Stage:
                 self.world.nodes[name].line.cut()
             case ["return", "node", name]:
                 self.world.nodes[name].come_back()
+            case ["empty", "node", name]:
+                self.world.nodes[name].lose_memory()
             case ["restart", "agent", name]:
                 self.world.nodes[name].restart_agent()
             case ["crash", "task", name]:
@@ -117,6 +121,8 @@ class Stage:
             for run in node.runs.values()
             if run.id.name == words and run.may_run
         ]
+        if not found:
+            raise NotNow(f"{words} does not run")
         _, node, task = max(found, key=lambda each: each[0])
         node.crash(task)
 
@@ -142,6 +148,8 @@ class Stage:
                     one.store.near.heal()
             case ["next", "commit", "lands", time, "late"]:
                 self._leader().store.late.append(behaviour.seconds(time))
+            case ["nobody", "dies"]:
+                self.world.crash_after_commits = None
             case ["leader", "loses", "the", "store"]:
                 self._leader().store.near.cut()
             case ["store", "loses", "next", what]:
@@ -153,7 +161,9 @@ class Stage:
             case ["drop", "next", "event", "of", kind]:
                 self._drop_next(self._leader(), kind)
             case ["users", "talk", "to", name]:
-                self.world.asked = next(one for one in self.world.control_planes if one.name == name)
+                self.world.asked = self._control_plane(name)
+            case ["watch", "of", name, "stands", "still"]:
+                self._control_plane(name).store.watching.clear()
             case ["watch", "stands", "still"]:
                 self._leader().store.watching.clear()
             case ["watch", "goes", "on"]:
@@ -167,8 +177,14 @@ class Stage:
     def _leader(self) -> ControlPlane:
         leader = self.world.leader()
         if leader is None:
-            raise ValueError("nobody leads")
+            raise NotNow("nobody leads")
         return leader
+
+    def _control_plane(self, name: str) -> ControlPlane:
+        for one in self.world.control_planes:
+            if one.name == name:
+                return one
+        raise NotNow(f"there is no control plane {name}")
 
     def _drop_next(self, one: ControlPlane, kind: str) -> None:
         """Once: the next change of a key of this kind never reaches the watch."""

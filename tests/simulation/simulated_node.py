@@ -115,6 +115,10 @@ class Node:
             self._before = {task: run.status for task, run in known.items() if not run.is_over}
             self.start()
 
+    def lose_memory(self) -> None:
+        """Its disk is replaced while it has no power."""
+        self.runs, self.ledger = {}, None
+
     def restart_agent(self) -> None:
         """The agent's process only: what runs goes on."""
         for job in self._jobs:

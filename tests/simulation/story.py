@@ -1,6 +1,7 @@
 """What happened, as lines: time, kind, what. Alike things at one time share a line."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ class Story:
         return story
 
     def text(self) -> str:
-        return "".join(f"{row}\n" for line in self.lines for row in _rows(line))
+        return "".join(f"{row}\n" for line in _events_last(self.lines) for row in _rows(line))
 
     def tell(self, kind: str, item: str, words: str = "") -> None:
         """Joined to the last line of this instant that says the same of others."""
@@ -197,6 +198,12 @@ def _rollout_words(rollout: Rollout) -> str:
     slots = f" in slots {', '.join(map(str, rollout.slots))}" if rollout.slots and not rollout.nodes else ""
     verdict = f"; {rollout.verdict}" if rollout.verdict else ""
     return f"{rollout.phase} {steps}{nodes}{slots}{verdict}"
+
+
+def _events_last(lines: list[Line]) -> Iterator[Line]:
+    """Of one instant: they are written by somebody else, a little sooner or later."""
+    for _, alike in itertools.groupby(lines, lambda line: (line.tenths, line.kind == ">")):
+        yield from sorted(alike, key=lambda line: line.kind == "event")
 
 
 def _rows(line: Line) -> Iterator[str]:

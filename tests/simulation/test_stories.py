@@ -28,6 +28,19 @@ async def perform(text: str) -> str:
         return story.text()
 
 
+async def conflicts_in(text: str) -> int:
+    """Decisions that were in vain."""
+    async with a_world() as world:
+        await Stage(world, Story.of(world)).play(text)
+        leader = world.leader()
+        assert leader is not None
+        return leader.core.driver.figures.conflicts
+
+
+def test_without_faults_no_decision_is_in_vain() -> None:
+    assert virtual_time.run(conflicts_in((HERE / "plays" / "rolling-update.txt").read_text())) == 0
+
+
 @pytest.mark.parametrize("play", PLAYS, ids=lambda path: path.stem)
 def test_a_play_goes_as_it_always_did(play: Path) -> None:
     expected = HERE / "expected" / play.name
