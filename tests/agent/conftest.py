@@ -1,12 +1,13 @@
 """A real agent and a scripted control plane."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.agent import tasks
+from tests.support import leftovers
 from tests.support.agent_node import AgentNode, busybox
 from tests.support.scripted import ScriptedControlPlane
 
@@ -14,6 +15,13 @@ from tests.support.scripted import ScriptedControlPlane
 @pytest.fixture(autouse=True)
 def _own_tasks() -> None:
     tasks.begin_a_life()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """Also after a failure."""
+    yield
+    assert leftovers.take_away(tmp_path) == []
 
 
 @pytest.fixture
@@ -40,8 +48,10 @@ async def node(idle_node: AgentNode, plane: ScriptedControlPlane) -> AgentNode:
 async def a_plane(directory: Path) -> AsyncIterator[ScriptedControlPlane]:
     made = ScriptedControlPlane(directory)
     await made.start()
-    yield made
-    await made.stop()
+    try:
+        yield made
+    finally:
+        await made.stop()
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ import pytest
 
 from agent.runtime import client, logs, spec
 from agent.runtime.container import Exited, Launch, Running
+from cli.dev import sweep
+from tests.support import leftovers
 
 _COMMANDS = (
     "sh cat ls sleep id mount ps hostname true echo printf grep mkdir touch dd nc pwd env kill seq setsid"
@@ -34,6 +36,13 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in _COMMANDS.split():
         (layer / "bin" / command).hardlink_to(layer / "bin" / "busybox")
     return layer
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """Also after a failure."""
+    yield
+    assert leftovers.take_away(tmp_path) == []
 
 
 class Bench:
@@ -108,11 +117,14 @@ async def bench(tmp_path: Path, busybox: Path) -> AsyncIterator[Bench]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     made = Bench(tmp_path, busybox)
-    await made.open()
     try:
+        await made.open()
         yield made
-    finally:
         await made.runtime.shutdown()
+    finally:
+        left = leftovers.take_away(tmp_path, made.cgroup_root)
+        sweep.remove_empty_cgroup(made.cgroup_root.partition("/")[0])
+    assert left == []
     top = made.cgroup_root.partition("/")[0]
     mount = Path("/sys/fs/cgroup")
     assert not [*mount.glob(top), *mount.glob(f"*/{top}")], "cgroups are left behind"

@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.images.images import Images
 from orch.oci import build, reference
 from tests.support import images as pictures
+from tests.support import leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 _numbers = itertools.count()
@@ -24,6 +25,9 @@ class AgentNode:
 
     def __init__(self, directory: Path, name: str = "n1") -> None:
         self.name = name
+        self.directory = directory
+        self.outlived: list[str] = []
+        """What `clean` found that the agent's own clean-up had left."""
         self.state = directory / "state"
         self.run = directory / "run"
         self.unique = f"ot{os.getpid() % 100000}-{next(_numbers)}"
@@ -96,10 +100,13 @@ class AgentNode:
             if self.process is not None:
                 await self._end(signal.SIGTERM)
         finally:
-            said = await self.end_all()
-            with contextlib.suppress(subprocess.CalledProcessError):
-                _ip("netns", "del", self.unique)
-            shutil.rmtree(self.state, ignore_errors=True)
+            try:
+                said = await self.end_all()
+            finally:  # whatever that left
+                self.outlived = leftovers.take_away(self.directory, self.cgroup_root)
+                with contextlib.suppress(subprocess.CalledProcessError):
+                    _ip("netns", "del", self.unique)
+                shutil.rmtree(self.state, ignore_errors=True)
         return said
 
     async def end_all(self) -> str:
@@ -164,7 +171,7 @@ class AgentNode:
             text=True,
             check=False,
         )
-        return [*found, *groups.stdout.split()]
+        return [*self.outlived, *found, *groups.stdout.split()]
 
 
 def busybox() -> build.Built:
