@@ -28,14 +28,14 @@ def between(known: TaskStatus | None, news: TaskStatus) -> Iterator[Tell]:
 
 
 def _has_new_trouble(known: ContainerStatus | None, news: ContainerStatus) -> bool:
-    """The same end is reported while it waits, and again when it runs: an end is known by its instant."""
+    """The same end is reported while it waits, again when it runs, and by an agent that came back."""
     if not news.reason:
         return False
-    return known is None or _identity(known) != _identity(news)
-
-
-def _identity(status: ContainerStatus) -> tuple[str, float, int]:
-    return status.reason, status.finished_at, 0 if status.finished_at else status.restarts
+    if known is None or (known.reason, known.message) != (news.reason, news.message):
+        return True
+    if known.finished_at and news.finished_at:
+        return known.finished_at != news.finished_at
+    return news.restarts > known.restarts
 
 
 def _is_other(known: TaskStatus | None, news: TaskStatus) -> bool:

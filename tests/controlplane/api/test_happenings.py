@@ -52,6 +52,12 @@ def test_the_next_end_is_told_again() -> None:
     assert told(once, twice) == [("ExitCode", "container main ended with exit code 1")]
 
 
+def test_an_agent_that_came_back_and_remembers_only_the_reason_tells_nothing_new() -> None:
+    known = replace(WELL, restarts=1, containers=(replace(ENDED, restarts=1),))
+    again = replace(WELL, incarnation=2, containers=(replace(ENDED, finished_at=0.0, restarts=0),))
+    assert told(known, again) == []
+
+
 def test_a_failure_that_is_not_a_containers_is_told() -> None:
     failed = replace(
         WELL, state=TaskState.BACKOFF, reason="PortTaken", message="port 80 is taken", containers=()
