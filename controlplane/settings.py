@@ -51,6 +51,8 @@ class Settings:
     """Seconds of silence after which a node is down."""
     leader_ttl: float = 5.0
     """Seconds after which another control plane may lead when the leader is silent."""
+    restored: bool = False
+    """The store was brought back from a snapshot: another life of the cluster begins."""
     verbose: bool = False
 
 
@@ -79,6 +81,7 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         heartbeat_interval=given.heartbeat_interval,
         node_timeout=given.node_timeout,
         leader_ttl=given.leader_ttl,
+        restored=given.restored,
         verbose=given.verbose,
     )
 
@@ -129,6 +132,11 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds (%(default)s)",
     )
     add("--leader-ttl", type=float, default=defaults["leader_ttl"], help="seconds (%(default)s)")
+    add(
+        "--restored",
+        action="store_true",
+        help="once, after the store was brought back from a snapshot: nodes obey what would seem old to them",
+    )
     add("--verbose", action="store_true", help="say more")
     return parser
 

@@ -1,6 +1,8 @@
 """The cluster's own identity: made once, at the first start, by whoever comes first."""
 
+import logging
 import secrets
+from dataclasses import replace
 
 from controlplane.api import authority, datadir
 from controlplane.settings import Settings
@@ -11,6 +13,7 @@ from orch.model.config import Namespace
 from orch.model.names import DEFAULT_NAMESPACE
 
 SEALING_KEY = "sealing.key"
+log = logging.getLogger(__name__)
 
 
 async def found_or_find(
@@ -21,7 +24,22 @@ async def found_or_find(
     if identity is None:
         identity = await _found(store, settings, now)
     pair = datadir.check_same(settings.data, datadir.authority_in(settings.data), identity.ca)
+    if settings.restored:
+        identity = await _begin_another_life(store)
     return identity, pair
+
+
+async def _begin_another_life(store: port.Store) -> ClusterIdentity:
+    """Its stamps are greater than all before, however far the store went back. Raises StoreError."""
+    entry, _ = await store.get(keys.CLUSTER)
+    if entry is None:
+        raise port.Unavailable("the store has lost the cluster's identity")
+    known = wire.decode(entry.value, ClusterIdentity)
+    identity = replace(known, incarnation=known.incarnation + 1)
+    unchanged = port.Unchanged(entry.key, entry.modified)
+    await store.commit([unchanged], [port.Put(entry.key, wire.rewrite(identity, entry.value))])
+    log.warning("incarnation %d of the cluster begins: the store was restored", identity.incarnation)
+    return identity
 
 
 async def _find(store: port.Store) -> ClusterIdentity | None:

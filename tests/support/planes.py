@@ -1,6 +1,7 @@
 """A control plane in this process, on any store, with real listeners and an administrator's connection."""
 
 import asyncio
+import shutil
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from controlplane import plane
 from controlplane.loop import clock
 from controlplane.settings import Settings
-from controlplane.store import memory, port
+from controlplane.store import etcd_channel, memory, port
 from orch import wire
 from orch.model.container import ContainerSpec
 from orch.model.names import ObjectName
@@ -69,14 +70,23 @@ class Running:
         await self.plane.stop()
 
 
-async def start(data: Path, store: port.Store | None = None, **changed: Any) -> Running:
+async def start(
+    data: Path,
+    store: port.Store | None = None,
+    *,
+    etcd: etcd_channel.Connection | None = None,
+    time: clock.Clock | None = None,
+    **changed: Any,
+) -> Running:
     """One control plane; on a memory store unless another is given."""
     settings = Settings(
         data=data, listen=("127.0.0.1:0",), join_listen="127.0.0.1:0", advertise="127.0.0.1:1", name="test"
     )
     settings = replace(settings, **changed)
     data.mkdir(exist_ok=True)  # noqa: ASYNC240  a test waits for nobody else
-    grounds = await plane.prepare(settings, store or memory.MemoryStore.fresh(), clock.SystemClock())
+    grounds = await plane.prepare(
+        settings, store or memory.MemoryStore.fresh(), time or clock.SystemClock(), etcd
+    )
     running = plane.Plane(grounds)
     await running.start()
     credential = agents.Credential(
@@ -86,6 +96,13 @@ async def start(data: Path, store: port.Store | None = None, **changed: Any) -> 
     return Running(
         running, settings, address, running.join_address, credential.channel(address), AsyncExitStack()
     )
+
+
+def share_keys(data: Path, other: Path) -> None:
+    """What an operator copies to the directory of one more control plane."""
+    other.mkdir()
+    for name in ("ca.crt", "ca.key", "sealing.key"):
+        shutil.copy(data / name, other / name)
 
 
 def a_service(name: str = "web", *, image: str = "web:1", **fields: Any) -> Any:
