@@ -17,7 +17,7 @@ from orch.identity import request as requests
 from orch.identity import roles, token
 from orch.model.names import TaskId
 from orch.model.task import TaskState, TaskStatus
-from orch.v1 import control_pb2_grpc, sessions_pb2_grpc
+from orch.v1 import control_pb2, control_pb2_grpc, sessions_pb2_grpc
 from orch.v1 import sessions_pb2 as pb
 
 OPTIONS = (("grpc.ssl_target_name_override", roles.SERVER_NAME),)
@@ -212,3 +212,25 @@ class Agent:
                 self.say(
                     *(self.status(identity, state, ready=ready, ready_since=1.0) for state, ready in fresh)
                 )
+
+
+async def answer_asks(agent: Agent, stub: Any, number: int) -> None:
+    """What an agent does with a StreamAsk: `cat` for exec, two lines for logs."""
+    for count in range(1, number + 1):
+        await agent.wait_until(lambda it, count=count: len(it.asks) >= count)
+        ask = agent.asks[count - 1]
+        call = stub.Answer()
+        if ask.WhichOneof("kind") == "logs":
+            await call.write(pb.AnswerUp(id=ask.id))
+            for text in (b"one", b"two"):
+                await call.write(pb.AnswerUp(log=control_pb2.LogLine(text=text)))
+        else:
+            await call.write(pb.AnswerUp(id=ask.id))
+            async for down in call:
+                kind = down.exec.WhichOneof("kind")
+                if kind == "stdin":
+                    await call.write(pb.AnswerUp(exec=control_pb2.ExecOutput(stdout=down.exec.stdin)))
+                elif kind == "stdin_closed":
+                    break
+            await call.write(pb.AnswerUp(exec=control_pb2.ExecOutput(end=control_pb2.ExecEnd(exit_code=0))))
+        await call.done_writing()

@@ -40,6 +40,8 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
     def __init__(self, directory: Path, node: str = "n1") -> None:
         self.node = node
         self.address = f"unix:{directory}/cp.sock"
+        self.join_address = f"unix:{directory}/join.sock"
+        self.renewals = 0
         self.authority = authority.found(CLUSTER, time.time())
         self.stamp = Stamp(CLUSTER, 1, 1, 1)
         self.hello: pb.Hello | None = None
@@ -69,6 +71,9 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
             [(own.key, own.certificate)], self.authority.certificate, require_client_auth=True
         )
         self._server.add_secure_port(self.address, credentials)
+        sessions_pb2_grpc.add_JoinServicer_to_server(_Joining(self), self._server)
+        open_to_all = grpc.ssl_server_credentials([(own.key, own.certificate)])
+        self._server.add_secure_port(self.join_address, open_to_all)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -78,14 +83,15 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
             await self._server.stop(None)
         self._server = None
 
-    def credentials(self) -> Credentials:
+    def credentials(self, at: float | None = None) -> Credentials:
         who = roles.Caller(self.node, roles.Role.NODE)
-        own = authority.issue(self.authority, who, time.time())
-        return Credentials(own.key, own.certificate, self.authority.certificate, CLUSTER, (self.address,))
+        own = authority.issue(self.authority, who, time.time() if at is None else at)
+        ca, addresses = self.authority.certificate, (self.address,)
+        return Credentials(own.key, own.certificate, ca, CLUSTER, addresses, self.join_address)
 
-    def join(self, state_dir: Path) -> None:
+    def join(self, state_dir: Path, *, days_ago: float = 0.0) -> None:
         """As if the node had joined."""
-        Vault(state_dir / "identity.json").save(self.credentials())
+        Vault(state_dir / "identity.json").save(self.credentials(time.time() - days_ago * 24 * 3600))
 
     # -- down
 
@@ -253,6 +259,24 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
                 yield pb.AnswerDown(exec=message)
         finally:
             reading.cancel()
+
+
+class _Joining(sessions_pb2_grpc.JoinServicer):
+    """Gives everybody a certificate."""
+
+    def __init__(self, plane: ScriptedControlPlane) -> None:
+        self._plane = plane
+
+    async def Join(self, request: pb.JoinRequest, _context: Any) -> pb.JoinReply:  # noqa: N802  the name in the .proto
+        plane = self._plane
+        who = roles.Caller(request.node, roles.Role.NODE)
+        plane.renewals += bool(request.previous_certificate)
+        return pb.JoinReply(
+            certificate=authority.sign(plane.authority, request.request, who, time.time()),
+            ca=plane.authority.certificate,
+            addresses=[plane.address],
+            cluster=CLUSTER,
+        )
 
 
 class Stream:

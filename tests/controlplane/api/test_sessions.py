@@ -13,7 +13,7 @@ from orch import wire
 from orch.model.names import TaskId
 from orch.model.task import TaskState
 from orch.v1 import control_pb2 as pb
-from orch.v1 import sessions_pb2, sessions_pb2_grpc
+from orch.v1 import sessions_pb2_grpc
 from tests.support import agents, planes
 
 
@@ -169,13 +169,9 @@ class _Unreadable(memory.MemoryStore):
 
 
 async def test_a_follower_sends_nodes_to_the_leader_and_serves_reads_and_writes(tmp_path: Path) -> None:
-    import shutil
-
     store = memory.MemoryStore.fresh()
     leading = await planes.start(tmp_path / "one", store, advertise="127.0.0.1:4242")
-    (tmp_path / "two").mkdir()
-    for name in ("ca.crt", "ca.key", "sealing.key"):
-        shutil.copy(tmp_path / "one" / name, tmp_path / "two" / name)
+    planes.share_keys(tmp_path / "one", tmp_path / "two")
     following = await planes.start(tmp_path / "two", store.another())
     try:
         await following.stub.Apply(planes.applying(planes.a_service()))
@@ -238,7 +234,7 @@ async def test_logs_and_exec_go_through_a_stream_that_the_node_dials(running: pl
     await running.wait_until(lambda cluster: any(each.ready for each in cluster.statuses.values()))
     async with agent.credential.channel(running.address) as channel:
         stub = sessions_pb2_grpc.SessionsStub(channel)
-        answering = asyncio.create_task(_answer(agent, stub, 2))
+        answering = asyncio.create_task(agents.answer_asks(agent, stub, 2))
         lines = [line.text async for line in running.stub.Logs(pb.LogsRequest(name="web", tail=-1))]
         assert lines == [b"one", b"two"]
         start = pb.ExecStart(task="web.1", args=["cat"])
@@ -252,28 +248,6 @@ async def test_logs_and_exec_go_through_a_stream_that_the_node_dials(running: pl
         assert b"".join(output.stdout for output in outputs) == b"hello"
         assert outputs[-1].end.exit_code == 0
         await answering
-
-
-async def _answer(agent: agents.Agent, stub: Any, number: int) -> None:
-    """What an agent does with a StreamAsk: `cat` for exec, two lines for logs."""
-    for count in range(1, number + 1):
-        await agent.wait_until(lambda it, count=count: len(it.asks) >= count)
-        ask = agent.asks[count - 1]
-        call = stub.Answer()
-        if ask.WhichOneof("kind") == "logs":
-            await call.write(sessions_pb2.AnswerUp(id=ask.id))
-            for text in (b"one", b"two"):
-                await call.write(sessions_pb2.AnswerUp(log=pb.LogLine(text=text)))
-        else:
-            await call.write(sessions_pb2.AnswerUp(id=ask.id))
-            async for down in call:
-                kind = down.exec.WhichOneof("kind")
-                if kind == "stdin":
-                    await call.write(sessions_pb2.AnswerUp(exec=pb.ExecOutput(stdout=down.exec.stdin)))
-                elif kind == "stdin_closed":
-                    break
-            await call.write(sessions_pb2.AnswerUp(exec=pb.ExecOutput(end=pb.ExecEnd(exit_code=0))))
-        await call.done_writing()
 
 
 async def test_a_node_that_is_not_there_is_named(running: planes.Running) -> None:
