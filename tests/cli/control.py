@@ -1,7 +1,5 @@
 """A control plane that answers as it is told: real gRPC with real certificates, made-up answers."""
 
-
-
 import concurrent.futures
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Small amounts in few letters, and paths into documents."""
 
-
-
 from typing import Any
 
 import pytest

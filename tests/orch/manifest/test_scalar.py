@@ -1,7 +1,5 @@
 """What unquoted words mean."""
 
-
-
 from typing import Any
 
 import pytest
