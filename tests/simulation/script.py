@@ -104,6 +104,8 @@ class Stage:
                 self.world.nodes[name].line.cut()
             case ["return", "node", name]:
                 self.world.nodes[name].come_back()
+            case ["empty", "node", name] if self.world.nodes[name].is_up:
+                raise NotNow(f"{name} has power")
             case ["empty", "node", name]:
                 self.world.nodes[name].lose_memory()
             case ["restart", "agent", name]:

@@ -17,6 +17,11 @@ from tests.simulation.world import ControlPlane, World
 
 JOINED = ("create", "place", "ready", "unready", "crash", "stop", "end", "forget", "node")
 """Kinds of lines that several things share."""
+ORDER = (
+    "leader", "node", "crash", "failed", "rejected", "unready", "ready", "end",
+    "rollout", "stop", "create", "place", "forget", "gone", "wait", "event",
+)  # fmt: skip
+"""What is seen, what follows from it, and why the rest does not happen."""
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
@@ -50,7 +55,7 @@ class Story:
         return story
 
     def text(self) -> str:
-        return "".join(f"{row}\n" for line in _events_last(self.lines) for row in _rows(line))
+        return "".join(f"{row}\n" for line in _settled(self.lines) for row in _rows(line))
 
     def tell(self, kind: str, item: str, words: str = "") -> None:
         """Joined to the last line of this instant that says the same of others."""
@@ -200,10 +205,10 @@ def _rollout_words(rollout: Rollout) -> str:
     return f"{rollout.phase} {steps}{nodes}{slots}{verdict}"
 
 
-def _events_last(lines: list[Line]) -> Iterator[Line]:
-    """Of one instant: they are written by somebody else, a little sooner or later."""
+def _settled(lines: list[Line]) -> Iterator[Line]:
+    """Within one instant in the order of ORDER: who of several writers came first there is a matter of luck."""
     for _, alike in itertools.groupby(lines, lambda line: (line.tenths, line.kind == ">")):
-        yield from sorted(alike, key=lambda line: line.kind == "event")
+        yield from sorted(alike, key=lambda line: ORDER.index(line.kind) if line.kind in ORDER else -1)
 
 
 def _rows(line: Line) -> Iterator[str]:
