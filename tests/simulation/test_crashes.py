@@ -18,7 +18,7 @@ RUNNING = BEGIN + "apply web replicas=3 image=web:1\nuntil web is done\n"
 END = "after 12s\nuntil quiet\n"
 
 DEEDS = {
-    "apply more than a transaction holds": (BEGIN, "apply web replicas=150 image=web:1", 3),
+    "apply more than a transaction holds": (BEGIN, "apply web replicas=150 image=web:1", 4),
     "roll": (RUNNING, "apply web replicas=4 image=web:2", 2),
     "roll two at a time": (RUNNING, "apply web replicas=4 image=web:2 surge=1 unavailable=1", 2),
     "canary": (RUNNING, "apply web replicas=3 image=web:2 canary=ring:canary bake=1s", 2),

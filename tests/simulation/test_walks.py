@@ -126,7 +126,7 @@ END = "\n".join(
         "apply web replicas=3 image=web:9",
         "apply db replicas=1 image=web:9 onNodeLoss=stopAfter:5s grace=2s",
         "apply agent mode=global image=web:9 port=8080",
-        "after 100s",
+        "after 75s",
         "until quiet",
     ]
 )
@@ -145,7 +145,7 @@ async def walk(lines: list[str]) -> tuple[str, list[str]]:
 
 
 @settings(
-    max_examples=int(os.environ.get("ORCH_WALKS", "45")),
+    max_examples=int(os.environ.get("ORCH_WALKS", "32")),
     derandomize="ORCH_WALKS" not in os.environ,
     database=None,
     deadline=None,
