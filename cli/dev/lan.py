@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from cli.dev import sweep
 from cli.dev.cluster import RUN_ROOT, DevCluster, DevNode
 
 BRIDGE = "lan"
@@ -17,7 +18,7 @@ _NETNS_IS_OURS = RUN_ROOT / "netns-is-ours"
 
 def lay(cluster: DevCluster) -> None:
     """Make the LAN and all nodes' namespaces. Raises RuntimeError with the words of `ip`."""
-    if not _NETNS.is_mount():
+    if not sweep.is_mounted(_NETNS):
         _NETNS_IS_OURS.touch()
     _ip(
         f"netns add {cluster.lan}",

@@ -57,6 +57,11 @@ def remove_empty_cgroup(cgroup: str) -> None:
                 directory.rmdir()
 
 
+def is_mounted(directory: Path) -> bool:
+    """By the kernel's list: a directory that is bound onto itself looks like any other."""
+    return str(directory) in _mount_points()
+
+
 def unmount_below(directory: Path) -> None:
     """Unmount everything at or below a directory, the deepest first."""
     points = [
