@@ -98,6 +98,7 @@ def test_a_dead_and_a_hung_control_plane_are_told_within_three_seconds() -> None
 def test_on_an_empty_machine_not_even_the_mount_of_namespaces_stays(tmp_path: Path) -> None:
     script = f"""
 set -e
+umount --lazy --recursive /run/netns 2>/dev/null || true
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
 ip link set lo up
