@@ -442,6 +442,7 @@ async def test_a_command_on_a_terminal_that_is_resized(node: AgentNode, plane: S
     assert (await stream.all())[-1].exec.end.exit_code == 4
 
 
+@pytest.mark.unsettled
 async def test_a_user_who_goes_away_takes_the_command_along(
     node: AgentNode, plane: ScriptedControlPlane
 ) -> None:

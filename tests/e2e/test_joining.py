@@ -47,6 +47,7 @@ def test_a_fourth_machine_joins_works_and_leaves(cluster: Dev) -> None:
         cluster.orchctl("node", "rm", "node-4")
 
 
+@pytest.mark.unsettled
 def test_no_token_a_wrong_digest_an_expired_and_a_foreign_token_are_refused(cluster: Dev) -> None:
     good = token_of(cluster)
     kind, identity, digest, *rest = good.split(".")

@@ -23,6 +23,7 @@ spec:
 """
 
 
+@pytest.mark.unsettled
 def test_what_may_exist_only_once_waits_for_its_node(cluster: Dev) -> None:
     cluster.apply(ONCE.replace("WORD", "wait"))
     (before,) = cluster.tasks("once")

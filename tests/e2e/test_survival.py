@@ -88,6 +88,7 @@ def test_a_container_that_died_while_its_agent_was_away_is_restarted_when_it_ret
     cluster.orchctl("wait", f"task/{task['slot']}", "--for", "ready", "--timeout", "20s")
 
 
+@pytest.mark.unsettled
 def test_a_lost_node_is_replaced_and_tells_the_truth_when_it_returns(cluster: Dev) -> None:
     spec = STEADY.replace(", published: 30081", "")
     cluster.apply(spec)
