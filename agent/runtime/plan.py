@@ -5,11 +5,11 @@ supported yet is refused by its key, never ignored.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agent.linux import constants as c
-from agent.runtime import capabilities, mounts
+from agent.runtime import capabilities, mounts, plan_resources, plan_seccomp
 from agent.runtime.container import Launch, LaunchFailed
 
 _CONTAINER = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
@@ -91,8 +91,8 @@ def _plan(launch: Launch) -> Plan:
         "masked": list(linux.get("maskedPaths", [])),
         "readonly_paths": list(linux.get("readonlyPaths", [])),
         "sysctl": [[key.replace(".", "/"), str(value)] for key, value in linux.get("sysctl", {}).items()],
-        "limits": dict(_limits(linux.get("resources", {}))),
-        "seccomp": _seccomp(linux.get("seccomp")),
+        "limits": plan_resources.limits(linux.get("resources", {})),
+        "seccomp": plan_seccomp.program(linux.get("seccomp")),
         **_process(config.get("process", {})),
     }
 
@@ -195,36 +195,6 @@ def _rlimit(entry: Mapping[str, Any]) -> list[int]:
         raise _refused("process.rlimits", f"{entry.get('type')} is not a limit")
     soft, hard = (-1 if entry[name] >= _UNLIMITED else entry[name] for name in ("soft", "hard"))
     return [_RLIMITS.index(kind), soft, hard]
-
-
-def _limits(resources: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    _known(resources, "linux.resources.", "memory cpu pids devices")
-    rules = resources.get("devices", [])
-    if any(rule.get("allow") for rule in rules):
-        raise _refused("linux.resources.devices", "only the default deny-all is supported yet")
-    memory, cpu, pids = (resources.get(name, {}) for name in ("memory", "cpu", "pids"))
-    _known(memory, "linux.resources.memory.", "limit swap")
-    _known(cpu, "linux.resources.cpu.", "shares quota period")
-    _known(pids, "linux.resources.pids.", "limit")
-    if memory.get("limit", -1) > 0:
-        yield "memory", memory["limit"]
-        yield "swap", max(memory.get("swap", memory["limit"]) - memory["limit"], 0)
-    if cpu.get("quota", -1) > 0:
-        yield "cpu_quota", cpu["quota"]
-        yield "cpu_period", cpu.get("period", 100_000)
-    if cpu.get("shares"):
-        yield "cpu_shares", min(max(cpu["shares"], 2), 262_144)
-    if pids.get("limit", -1) > 0:
-        yield "pids", pids["limit"]
-
-
-def _seccomp(profile: Mapping[str, Any] | None) -> bytes:
-    """A compiled filter comes under a key of our own; profiles in the OCI's words are not compiled yet."""
-    if profile is None:
-        return b""
-    _known(profile, "linux.seccomp.", "orchCompiled")
-    compiled: bytes = profile["orchCompiled"]
-    return compiled
 
 
 def _known(values: Mapping[str, Any], prefix: str, keys: str) -> None:
