@@ -14,7 +14,8 @@ prepare: ## install what orch needs (Debian packages, .venv); every other target
 demo: prepare ## a three-node cluster deploys, heals, rolls and canaries a web service (KEEP=1 leaves it up)
 	@KEEP=$(KEEP) deploy/demo/demo.sh
 
-test: prepare ## all tests, with real kernels, etcd and registries
+test: ## all tests, with real kernels, etcd and registries
+	@deploy/prepare.sh test
 	@$(MAKE) --no-print-directory check
 	$(PYTEST) -m "(root or etcd or registry or cluster) and not unsettled"
 

@@ -1,28 +1,43 @@
 #!/bin/sh
 # Installs what orch needs on Debian: packages, and a virtual environment in .venv. Quick when all is there.
+#   deploy/prepare.sh         to run and check orch
+#   deploy/prepare.sh test    and for tests that compare it with other runtimes and image tools
 set -eu
 cd "$(dirname "$0")/.."
 
 packages="etcd-server etcd-client busybox-static docker-registry nftables iproute2 libseccomp2 util-linux"
 [ -x .venv/bin/python ] || python3 -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
+[ "${1:-}" != test ] || packages="$packages crun runc skopeo umoci podman"
 
+there=" $(dpkg-query -W -f '${Package}=${db:Status-Status} ' 2>/dev/null)"
 missing=""
 for package in $packages; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+    case "$there" in *" $package=installed "*) ;; *) missing="$missing $package" ;; esac
 done
 if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "These packages are missing; install them as root: apt-get install --no-install-recommends$missing" >&2
+        exit 1
+    fi
     echo "installing from Debian:$missing"
-    [ "$(id -u)" = 0 ] || { echo "this needs root: sudo make $*" >&2; exit 1; }
     # Debian starts a service when its package comes; orch starts its own etcd, so this one stays down.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
         printf '#!/bin/sh\nexit 101\n' > "$policy"
         chmod +x "$policy"
-        trap 'rm -f "$policy"' EXIT
     fi
-    apt-get update -qq
+    apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=600 "$@"; }
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing > /dev/null
+    if ! said=$(apt_get update 2>&1 && apt_get install --no-install-recommends $missing 2>&1); then
+        echo "$said" >&2
+        echo "Debian's packages did not come. Does this machine reach its Debian mirror? Try: apt-get update" >&2
+        exit 1
+    fi
+    # Nor shall they come up with the next boot.
+    for unit in $(dpkg -L $missing | sed -n 's#.*/systemd/system/\([^@/]*\.\(service\|socket\|timer\)\)$#\1#p'); do
+        ! command -v systemctl > /dev/null || systemctl disable --quiet "$unit" 2> /dev/null || true
+    done
 fi
 
 # The stamp holds what the environment was made from; it is made again only when that changes.
