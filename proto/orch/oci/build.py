@@ -171,6 +171,9 @@ def _config_document(config: ImageConfig, diff_ids: Sequence[str]) -> dict[str, 
         "Volumes": {volume: {} for volume in config.volumes},
         "StopSignal": config.stop_signal,
         "Labels": dict(config.labels),
+        "Healthcheck": _health_check_words(config.health_check),
+        "Shell": list(config.shell),
+        "OnBuild": list(config.on_build),
     }
     document: dict[str, object] = {
         "created": _EPOCH,
@@ -181,6 +184,20 @@ def _config_document(config: ImageConfig, diff_ids: Sequence[str]) -> dict[str, 
         "history": [{"created": _EPOCH, "created_by": "orch"} for _ in diff_ids],
     }
     return document | ({"variant": config.variant} if config.variant else {})
+
+
+def _health_check_words(check: manifest.HealthCheck | None) -> dict[str, object]:
+    if check is None:
+        return {}
+    words = {
+        "Test": list(check.test),
+        "Interval": check.interval_ns,
+        "Timeout": check.timeout_ns,
+        "StartPeriod": check.start_period_ns,
+        "StartInterval": check.start_interval_ns,
+        "Retries": check.retries,
+    }
+    return {name: value for name, value in words.items() if value}
 
 
 def _platform_words(platform: Platform) -> dict[str, str]:

@@ -67,6 +67,19 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """Docker's own addition: how the image says that it is well. Durations in nanoseconds; 0 says nothing."""
+
+    test: tuple[str, ...]
+    """NONE, CMD and words, or CMD-SHELL and one text."""
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ImageConfig:
     """What an image says about how it wants to be run."""
 
@@ -79,6 +92,10 @@ class ImageConfig:
     volumes: tuple[str, ...] = ()
     stop_signal: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    health_check: HealthCheck | None = None
+    shell: tuple[str, ...] = ()
+    on_build: tuple[str, ...] = ()
+    """Instructions for whoever builds on this image."""
     architecture: str = ""
     os: str = ""
     variant: str = ""
@@ -147,11 +164,22 @@ def config(body: bytes) -> ImageConfig:
         labels=tuple(
             sorted((k, _string(v, f"label {k}")) for k, v in _mapping(run.get("Labels"), "Labels").items())
         ),
+        health_check=_health_check(_mapping(run.get("Healthcheck"), "Healthcheck")),
+        shell=_strings(run.get("Shell"), "Shell"),
+        on_build=_strings(run.get("OnBuild"), "OnBuild"),
         architecture=_string(document.get("architecture"), "architecture"),
         os=_string(document.get("os"), "os"),
         variant=_string(document.get("variant"), "variant"),
         diff_ids=diff_ids,
     )
+
+
+def _health_check(said: Mapping[str, Any]) -> HealthCheck | None:
+    test = _strings(said.get("Test"), "Healthcheck.Test")
+    if not test:
+        return None
+    names = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
+    return HealthCheck(test, *(_number(said.get(name), f"Healthcheck.{name}") for name in names))
 
 
 def _manifest(document: Mapping[str, Any]) -> Manifest:
@@ -262,6 +290,14 @@ def _string(value: object, where: str) -> str:
         return ""
     if not isinstance(value, str) or "\0" in value:
         raise bad_image(f"{where} is not text")
+    return value
+
+
+def _number(value: object, where: str) -> int:
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise bad_image(f"{where} is not a number")
     return value
 
 
