@@ -14,6 +14,7 @@ _SYS_CLONE, _SYS_PIVOT_ROOT, _SYS_CAPSET, _SYS_SECCOMP, _SYS_RT_SIGACTION = {
     "x86_64": (56, 155, 126, 317, 13),
     "aarch64": (220, 41, 91, 277, 134),
 }.get(_ARCH, (0, 0, 0, 0, 0))
+_SYS_SCHED_SETATTR, _SYS_IOPRIO_SET = {"x86_64": (314, 251), "aarch64": (274, 30)}.get(_ARCH, (0, 0))
 _SYS_PIDFD_SEND_SIGNAL = 424
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
@@ -74,6 +75,12 @@ def move_mount(tree: int, target: str) -> None:
     flags = ctypes.c_uint(c.MOVE_MOUNT_F_EMPTY_PATH)
     done = _syscall(_long(_SYS_MOVE_MOUNT), tree, b"", c.AT_FDCWD, _path(target), flags)
     _checked(done, target)
+
+
+def move_mount_on(tree: int, target: int) -> None:
+    """Attach a detached mount at exactly the file or directory that a descriptor means."""
+    flags = ctypes.c_uint(c.MOVE_MOUNT_F_EMPTY_PATH | c.MOVE_MOUNT_T_EMPTY_PATH)
+    _checked(_syscall(_long(_SYS_MOVE_MOUNT), tree, b"", target, b"", flags), "move_mount")
 
 
 class _MountAttr(ctypes.Structure):
@@ -148,6 +155,35 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     words = [one & low for one in sets] + [one >> 32 for one in sets]
     header = (ctypes.c_uint32 * 2)(c.LINUX_CAPABILITY_VERSION_3, 0)
     _checked(_syscall(_long(_SYS_CAPSET), header, (ctypes.c_uint32 * 6)(*words)), "capset")
+
+
+class _SchedAttr(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("policy", ctypes.c_uint32),
+        ("flags", ctypes.c_uint64),
+        ("nice", ctypes.c_int32),
+        ("priority", ctypes.c_uint32),
+        ("runtime", ctypes.c_uint64),
+        ("deadline", ctypes.c_uint64),
+        ("period", ctypes.c_uint64),
+    )
+
+
+def sched_setattr(values: list[int]) -> None:
+    """Of the calling process: policy, flags, nice, priority, runtime, deadline, period."""
+    attr = _SchedAttr(ctypes.sizeof(_SchedAttr), *values)
+    done = _syscall(_long(_SYS_SCHED_SETATTR), 0, ctypes.byref(attr), ctypes.c_uint(0))
+    _checked(done, "sched_setattr")
+
+
+def ioprio_set(priority: int) -> None:
+    """Of the calling process: class and level in one number."""
+    _checked(_syscall(_long(_SYS_IOPRIO_SET), 1, 0, priority), "ioprio_set")
+
+
+def personality(persona: int) -> None:
+    _checked(_libc.personality(_ulong(persona)), "personality")
 
 
 def sethostname(name: str) -> None:
