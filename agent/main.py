@@ -281,7 +281,7 @@ class Agent:
         image = seen.images.get(spec.image)
         account = accounts.Account()
         words = (
-            configuration.environment(spec, image.config, account, asked.id.name)
+            configuration.environment(spec, image.config, account, asked.hostname)
             if image
             else spec.environment
         )

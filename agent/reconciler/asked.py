@@ -33,6 +33,11 @@ class Asked:
         return self.id.key
 
     @property
+    def hostname(self) -> str:
+        """What its containers call their machine."""
+        return self.template.hostname or self.id.name
+
+    @property
     def stop_after(self) -> float | None:
         """How long the task may run on a node that is alone; None is for ever."""
         loss = self.template.on_node_loss

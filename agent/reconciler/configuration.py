@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.reconciler import confinement
 from agent.reconciler.accounts import Account
 from agent.runtime import spec as oci
 from orch.model.container import ContainerSpec, ResourceSpec
@@ -49,6 +50,7 @@ def configuration(
         network=netns,
         mounts=[*_volumes(spec), *(oci.bind(each.source, each.target, readonly=True) for each in files)],
         **_limits(spec.resources),
+        **confinement.of(spec, account),
     )
 
 

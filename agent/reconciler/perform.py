@@ -139,7 +139,7 @@ class Performer:
                 spec,
                 image.config,
                 _account(spec, seen),
-                hostname=asked.id.name,
+                hostname=asked.hostname,
                 netns=_attached(seen).netns,
                 files=self.rooms.prepared[asked.key][spec.name],
             ),
@@ -250,4 +250,4 @@ def _account(spec: ContainerSpec, seen: Observed) -> accounts.Account:
 
 def _naming(asked: Asked, attached: Attached) -> Naming:
     search = (f"{asked.id.namespace}.orch", "orch")
-    return Naming(asked.id.name, attached.addresses, attached.gateway, search)
+    return Naming(asked.hostname, attached.addresses, attached.gateway, search)

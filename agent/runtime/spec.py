@@ -40,6 +40,11 @@ def config(
     pids: int | None = None,
     added_capabilities: Sequence[str] = (),
     dropped_capabilities: Sequence[str] = (),
+    ambient_capabilities: Sequence[str] = (),
+    no_new_privileges: bool = True,
+    unmasked: bool = False,
+    writable_sys: bool = False,
+    shm_bytes: int = 64 << 20,
     rlimits: Sequence[Mapping[str, Any]] = (),
     sysctl: Mapping[str, str] | None = None,
     seccomp: bytes = b"",
@@ -53,8 +58,8 @@ def config(
             {"type": "network", "path": network} if network else {"type": "network"},
         ],
         "resources": _resources(memory_bytes, cpu_cores, cpu_shares, pids),
-        "maskedPaths": list(MASKED),
-        "readonlyPaths": list(READONLY),
+        "maskedPaths": [] if unmasked else list(MASKED),
+        "readonlyPaths": [] if unmasked else list(READONLY),
         "sysctl": dict(sysctl or {}),
     }
     if seccomp:
@@ -66,13 +71,13 @@ def config(
             "env": [f"{name}={value}" for name, value in (env or {}).items()],
             "cwd": cwd,
             "user": {"uid": uid, "gid": gid, "additionalGids": list(groups)},
-            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
-            "noNewPrivileges": True,
+            "capabilities": _capabilities(names, ambient_capabilities),
+            "noNewPrivileges": no_new_privileges,
             "rlimits": list(rlimits),
         },
         "root": {"path": "rootfs", "readonly": readonly},
         "hostname": hostname,
-        "mounts": [*_file_systems(), *mounts],
+        "mounts": [*_file_systems(shm_bytes, writable=writable_sys), *mounts],
         "linux": linux,
     }
 
@@ -88,8 +93,15 @@ def tmpfs(destination: str, *, size_bytes: int, mode: int = 0o1777) -> dict[str,
     return {"type": "tmpfs", "source": "tmpfs", "destination": destination, "options": options}
 
 
-def _file_systems() -> list[dict[str, Any]]:
+def _capabilities(names: Sequence[str], ambient: Sequence[str]) -> dict[str, list[str]]:
+    """Ambient ones survive the exec of a user who is not root."""
+    sets = {kind: list(names) for kind in ("bounding", "effective", "permitted")}
+    return sets | {kind: list(ambient) for kind in ("inheritable", "ambient") if ambient}
+
+
+def _file_systems(shm_bytes: int, *, writable: bool) -> list[dict[str, Any]]:
     quiet = ["nosuid", "noexec", "nodev"]
+    access = "rw" if writable else "ro"
     return [
         _mount("/proc", "proc", quiet),
         _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -98,10 +110,10 @@ def _file_systems() -> list[dict[str, Any]]:
             "devpts",
             ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", "dev"],
         ),
-        _mount("/dev/shm", "tmpfs", [*quiet, "mode=1777", "size=65536k"]),
+        _mount("/dev/shm", "tmpfs", [*quiet, "mode=1777", f"size={shm_bytes}"]),
         _mount("/dev/mqueue", "mqueue", quiet),
-        _mount("/sys", "sysfs", [*quiet, "ro"]),
-        _mount("/sys/fs/cgroup", "cgroup", [*quiet, "relatime", "ro"]),
+        _mount("/sys", "sysfs", [*quiet, access]),
+        _mount("/sys/fs/cgroup", "cgroup", [*quiet, "relatime", access]),
     ]
 
 

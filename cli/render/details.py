@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cli.render import rollouts, table, words
+from cli.render import confinement, rollouts, table, words
 from cli.render.words import NOTHING
 
 _MOST_EVENTS = 20
@@ -157,6 +157,7 @@ def _container(spec: Any) -> str:
     ]
     amounts = _amounts(spec.resources)
     rows += [["resources", amounts]] if amounts else []
+    rows.append(["runs with", confinement.line(spec)])
     return _indented(table.lay_out(_labelled(rows)))
 
 

@@ -1,9 +1,10 @@
 """Rules that span fields: what no single value can know. Asked by the reader and by the control plane."""
 
 import ipaddress
+import re
 import signal
 
-from orch.manifest import check_container
+from orch.manifest import check_container, check_security
 from orch.manifest.check_container import Found
 from orch.manifest.labels import entry_fault, label_faults
 from orch.manifest.problem import Path, Problem
@@ -12,6 +13,8 @@ from orch.model.names import ObjectName
 from orch.model.policy import CanaryStep, NodeLoss, PortSpec, RolloutPolicy
 from orch.model.quantity import amount_of
 from orch.model.service import Mode, ServiceSpec, TaskTemplate
+
+_HOSTNAME = re.compile(r"(?=.{1,63}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 __all__ = ["check", "entry_fault", "in_words", "is_flat_template", "label_faults"]
 
@@ -84,6 +87,9 @@ def _template(template: TaskTemplate) -> Found:
         yield (*at, "onNodeLoss", "stopAfter"), "stopAfter must be longer than 0s", ""
     if loss.action is not NodeLoss.STOP_AFTER and loss.stop_after:
         yield (*at, "onNodeLoss", "stopAfter"), f"stopAfter has no effect with {loss.action}", ""
+    if template.hostname and not _HOSTNAME.fullmatch(template.hostname):
+        what = f'"{template.hostname}" is not a host name'
+        yield (*at, "hostname"), what, "at most 63 letters, digits, hyphens and dots"
     for key, value in template.annotations.items():
         if "\0" in key + value or not key:
             yield (*at, "annotations", key), "an annotation needs a key, and holds text without NUL", ""
@@ -105,6 +111,7 @@ def _containers(template: TaskTemplate, at: Path) -> Found:
                 )
             seen.add(each.name)
             yield from check_container.of_container(each, here)
+            yield from check_security.of_security(each, here)
             for key in ("startup", "readiness", "liveness"):
                 probe = getattr(each, key)
                 if probe and field == "initContainers":

@@ -48,7 +48,6 @@ class Key:
 
 
 UNSUPPORTED: dict[Model, frozenset[str]] = {
-    container.ContainerSpec: frozenset({"security"}),
     service.ServiceSpec: frozenset({"dependsOn"}),
     policy.PlacementSpec: frozenset({"affinity"}),
     policy.CanaryPolicy: frozenset({"analysis"}),

@@ -35,7 +35,7 @@ class Speller:
 
     def service(self, body: Mapping) -> Mapping:
         """The flat body of a Service → {mode, replicas, template: {containers: […], ports, …}, …}."""
-        unsupported = UNSUPPORTED[ServiceSpec] | UNSUPPORTED[ContainerSpec]
+        unsupported = UNSUPPORTED[ServiceSpec] | UNSUPPORTED.get(ContainerSpec, frozenset())
         kept = self.known_keys(body, service_keys(), unsupported, "spec")
         flat = {key: entry for key, entry in kept.entries.items() if key in flat_keys()}
         template = Mapping(

@@ -8,6 +8,7 @@ from pydantic import Field
 from orch.model.names import Name
 from orch.model.probe import ProbeSpec
 from orch.model.quantity import Bytes, Cpu
+from orch.model.security import SecuritySpec
 from orch.model.spec import Spec
 
 
@@ -104,3 +105,9 @@ class ContainerSpec(Spec):
     """When it fails, the container is restarted."""
     init: bool = False
     """Run a tiny init as PID 1, which reaps zombies and forwards signals."""
+    security: SecuritySpec = SecuritySpec()
+    """What it may do beyond, or less than, the usual."""
+    ulimits: dict[str, str] = Field(default_factory=dict)
+    """Limits of each process: {nofile: 65536, memlock: unlimited, nproc: "1024:4096"} (soft, or soft:hard)."""
+    shm_size: Bytes = 0
+    """How much /dev/shm holds; 0 is 64Mi."""

@@ -39,6 +39,8 @@ class TaskTemplate(Spec):
     """What happens to a task whose node is gone."""
     annotations: dict[str, str] = Field(default_factory=dict)
     """Free words; `rollout restart` writes orch/restartedAt here."""
+    hostname: str = ""
+    """What the containers call their machine. Default: the task's name."""
 
     @property
     def drain_delay(self) -> float:
@@ -69,6 +71,9 @@ class ServiceSpec(Spec):
     """How one revision replaces another."""
 
 
+ALL_STEPS = -1
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutOrders:
     """What the user said of a rollout; each names the revision it was said of, 0 is none."""
@@ -76,7 +81,7 @@ class RolloutOrders:
     paused: bool = False
     promoted_revision: int = 0
     promoted_steps: int = 0
-    """Canary steps of `promoted_revision` that the user let pass; -1 is all of them."""
+    """Canary steps of `promoted_revision` that the user let pass, or ALL_STEPS."""
     aborted_revision: int = 0
 
 

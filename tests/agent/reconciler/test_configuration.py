@@ -5,7 +5,10 @@ import pytest
 from agent.reconciler import configuration
 from agent.reconciler.accounts import Account, UnknownUser, find
 from agent.reconciler.configuration import Mounted, NothingToRun, arguments
+from agent.runtime.container import Launch
+from agent.runtime.plan import plan
 from orch.model.container import ContainerSpec, ResourceAmounts, ResourceSpec, VolumeMount
+from orch.model.security import SecuritySpec
 from orch.oci.manifest import ImageConfig
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nwww:x:1000:1001:web:/www:/bin/sh\nbroken\n"
@@ -118,3 +121,53 @@ def test_mounts_network_and_privileges() -> None:
     assert {"type": "network", "path": "/run/netns/x"} in found["linux"]["namespaces"]
     assert found["process"]["noNewPrivileges"]
     assert "CAP_SYS_ADMIN" not in found["process"]["capabilities"]["bounding"]
+
+
+def _capabilities(**security: object) -> set[str]:
+    found = a_configuration(ContainerSpec(image="web:1", security=SecuritySpec.model_validate(security)))
+    return set(found["process"]["capabilities"]["bounding"])
+
+
+def test_capabilities_are_few_unless_they_are_asked_for() -> None:
+    usual = _capabilities()
+
+    assert not usual & {"CAP_NET_RAW", "CAP_MKNOD", "CAP_SYS_ADMIN"}
+    assert _capabilities(capAdd=["NET_RAW"]) == usual | {"CAP_NET_RAW"}
+    assert _capabilities(capDrop=["ALL"]) == set()
+    assert _capabilities(capDrop=["ALL"], capAdd=["KILL"]) == {"CAP_KILL"}
+    assert _capabilities(privileged=True) > usual | {"CAP_SYS_ADMIN", "CAP_MKNOD"}
+
+
+def test_what_is_added_for_a_user_who_is_not_root_survives_the_exec() -> None:
+    spec = ContainerSpec(image="web:1", security=SecuritySpec(cap_add=("NET_BIND_SERVICE",)))
+    words = {"hostname": "web.1", "netns": "/run/netns/x"}
+
+    image = ImageConfig(command=("sh",))
+    of_user = configuration.configuration(spec, image, Account(uid=7, gid=7), **words)
+
+    assert of_user["process"]["capabilities"]["ambient"] == ["CAP_NET_BIND_SERVICE"]
+    assert (
+        "ambient"
+        not in configuration.configuration(spec, image, Account(), **words)["process"]["capabilities"]
+    )
+
+
+def test_each_key_of_security_loosens_or_tightens_one_thing_and_the_runtime_takes_it() -> None:
+    def changed(**spec: object) -> dict[str, object]:
+        found = a_configuration(ContainerSpec.model_validate({"image": "web:1"} | spec))
+        assert plan(Launch("a.b.1.1", "a", found, ("/layer",), "/logs"))
+        return found
+
+    assert changed()["root"]["readonly"] is False
+    assert changed(security={"readOnly": True})["root"]["readonly"] is True
+    assert changed(security={"noNewPrivileges": False})["process"]["noNewPrivileges"] is False
+    assert changed(security={"procMount": "unmasked"})["linux"]["maskedPaths"] == []
+    assert changed(security={"sysctls": {"net.core.somaxconn": "99"}})["linux"]["sysctl"] == {
+        "net.core.somaxconn": "99"
+    }
+    assert changed(ulimits={"nofile": "10:20", "core": "unlimited"})["process"]["rlimits"] == [
+        {"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20},
+        {"type": "RLIMIT_CORE", "soft": (1 << 64) - 1, "hard": (1 << 64) - 1},
+    ]
+    shm = next(each for each in changed(shmSize="1Mi")["mounts"] if each["destination"] == "/dev/shm")
+    assert "size=1048576" in shm["options"]

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from agent.runtime import capabilities
+from orch.manifest import check_security
 from orch.manifest.check import check
 from orch.model.names import ObjectName
 from orch.model.service import ServiceSpec
@@ -65,6 +67,16 @@ _A_TMPFS = {"type": "tmpfs", "target": "/tmp"}
             "greater than its limit",
         ),
         ({"resources": {"requests": {"pids": 5}}}, "pids can only be limited"),
+        (
+            {"security": {"capAdd": ["NET_ADMN"]}},
+            '"NET_ADMN" is not a capability — did you mean "NET_ADMIN"?',
+        ),
+        ({"security": {"sysctls": {"kernel.panic": "1"}}}, "settings of the whole node are set on the node"),
+        ({"security": {"sysctls": {"net/../kernel/panic": "1"}}}, "a container can have of its own"),
+        ({"security": {"privileged": True, "capDrop": ["KILL"]}}, "has all capabilities"),
+        ({"ulimits": {"nofiles": "5"}}, 'did you mean "nofile"?'),
+        ({"ulimits": {"nofile": "20:10"}}, "the soft limit is greater than the hard one"),
+        ({"ulimits": {"nofile": "many"}}, 'write 1024, "1024:4096" or unlimited'),
         ({"readiness": {"http": {"port": "http"}}}, "add {name: http, target: …} to ports"),
         ({"readiness": {"tcp": {"port": 70000}}}, "70000 is not a port"),
         ({"readiness": {"http": {"port": 80, "path": "healthz"}}}, "must begin with /"),
@@ -75,6 +87,14 @@ def test_a_container_that_cannot_be_is_refused(container: dict[str, Any], words:
     (problem,) = said(a_spec(container))
 
     assert words in problem
+
+
+def test_capabilities_are_those_that_the_runtime_knows_and_may_be_written_with_their_prefix() -> None:
+    found = a_spec({"security": {"capAdd": ["cap_net_raw", "ALL"], "capDrop": ["CAP_KILL"]}})
+
+    assert frozenset(capabilities.NAMES) == check_security.CAPABILITIES
+    assert said(found) == []
+    assert found.template.containers[0].security.cap_add == ("NET_RAW", "ALL")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +122,7 @@ def test_a_container_that_cannot_be_is_refused(container: dict[str, Any], words:
         ({"restart": {"backoff": "60s", "maxBackoff": "1s"}}, "maxBackoff is shorter than backoff"),
         ({"restart": {"attempts": -1}}, "must not be negative"),
         ({"stop": {"signal": "SIGNOPE"}}, "is not a signal"),
+        ({"hostname": "a_b"}, '"a_b" is not a host name'),
         ({"onNodeLoss": {"action": "stopAfter"}}, "must be longer than 0s"),
     ],
 )

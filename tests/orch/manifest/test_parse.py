@@ -260,7 +260,7 @@ def test_what_is_wrong_is_said_with_its_place(body: str, said: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "security: {privileged: true}", "dependsOn: {db: healthy}", "placement: {affinity: {avoid: [batch]}}",
+        "dependsOn: {db: healthy}", "placement: {affinity: {avoid: [batch]}}",
         "rollout: {canary: {steps: [{count: 1}], analysis: {maxRestarts: 0}}}", "readiness: {grpc: {port: 9000}}",
         'volumes: ["data:/var/lib/web"]', "volumes: [{type: volume, source: data, target: /d}]", 'volumes: ["/cache"]',
         "ports: [{target: 80, mode: ingress}]",

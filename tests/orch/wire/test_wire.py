@@ -25,6 +25,7 @@ from orch.model import (
     probe,
     resources,
     rollout,
+    security,
     service,
     task,
 )
@@ -45,6 +46,7 @@ _ROOMS = (
     probe,
     resources,
     rollout,
+    security,
     service,
     task,
 )

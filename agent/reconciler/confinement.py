@@ -1,0 +1,52 @@
+"""How a container is shut in: what `security:`, `ulimits:` and `shmSize:` say → words of the runtime (pure)."""
+
+from typing import Any
+
+from agent.reconciler.accounts import Account
+from agent.runtime import capabilities
+from orch.model.container import ContainerSpec
+from orch.model.security import SecuritySpec
+from orch.model.ulimit import parse_ulimit
+
+DEFAULT_SHM_BYTES = 64 << 20
+_NOT_USUAL = {"CAP_MKNOD", "CAP_NET_RAW"}
+"""Docker gives these two as well: one forges packets of neighbours, the other makes devices."""
+USUAL = tuple(name for name in capabilities.DEFAULT if name not in _NOT_USUAL)
+_ALL = tuple(f"CAP_{name}" for name in capabilities.NAMES)
+
+
+def of(spec: ContainerSpec, account: Account) -> dict[str, Any]:
+    """Keywords for `agent.runtime.spec.config`."""
+    security = spec.security
+    free = security.privileged
+    held = capabilities_of(security)
+    asked_for = _names(security.cap_add)
+    return {
+        "readonly": security.read_only,
+        "added_capabilities": [name for name in held if name not in capabilities.DEFAULT],
+        "dropped_capabilities": [name for name in capabilities.DEFAULT if name not in held],
+        "ambient_capabilities": [name for name in held if name in asked_for] if account.uid else [],
+        "no_new_privileges": security.no_new_privileges and not free,
+        "unmasked": free or security.proc_mount == "unmasked",
+        "writable_sys": free,
+        "sysctl": dict(security.sysctls),
+        "shm_bytes": spec.shm_size or DEFAULT_SHM_BYTES,
+        "rlimits": [_rlimit(name, text) for name, text in spec.ulimits.items()],
+    }
+
+
+def capabilities_of(security: SecuritySpec) -> tuple[str, ...]:
+    """With their prefix, in the kernel's order. What is added wins over what is dropped."""
+    if security.privileged:
+        return _ALL
+    added, dropped = _names(security.cap_add), _names(security.cap_drop)
+    return tuple(name for name in _ALL if name in added or (name in USUAL and name not in dropped))
+
+
+def _names(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(_ALL if "ALL" in words else (f"CAP_{word}" for word in words))
+
+
+def _rlimit(name: str, text: str) -> dict[str, Any]:
+    soft, hard = parse_ulimit(text)
+    return {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard}
