@@ -301,7 +301,7 @@ def test_attaching_and_detaching_for_long_costs_nothing_in_the_end(small: Node) 
         node.call("attach_many", tasks)
         node.call("detach_many", tasks)
         node.call("settle")
-        mounts = [each for each in network_lab.mounts() if each.startswith(str(node.folder))]
+        mounts = network_lab.mounts(node.folder)
         descriptors = len(list(Path(f"/proc/{node.process.pid}/fd").iterdir()))
         threads = len(list(Path(f"/proc/{node.process.pid}/task").iterdir()))
         return descriptors, threads, mounts
@@ -316,16 +316,16 @@ def test_attaching_and_detaching_for_long_costs_nothing_in_the_end(small: Node) 
 
 
 def test_a_node_whose_namespace_is_gone_is_swept(machines: list[Machine], tmp_path: Path) -> None:
-    before = network_lab.mounts()
     node = Node(machines[0], tmp_path / "one", SUBNETS[0])
     dns = node.dns_pid()
     node.attach("web")
     node.kill()
+    assert network_lab.mounts(tmp_path)
 
     sweep.sweep(node.folder / "run", node.folder / "state")
     sweep.sweep(node.folder / "run", node.folder / "state")
 
-    assert network_lab.mounts() == before
+    assert network_lab.mounts(tmp_path) == []
     assert not list((node.folder / "run").iterdir())
     assert is_gone(dns)
 
@@ -337,17 +337,19 @@ def is_gone(pid: int) -> bool:
 
 
 def test_cleanup_leaves_nothing_behind(machines: list[Machine], tmp_path: Path) -> None:
-    before = [machine.picture() for machine in machines], network_lab.mounts()
+    before = [machine.picture() for machine in machines]
     node = Node(machines[0], tmp_path / "one", SUBNETS[0])
     dns = node.dns_pid()
     try:
         node.set_peers(Peer("two", machines[1].address, (SUBNETS[1],)))
         node.call("attach_many", [f"t{number}" for number in range(8)])
         node.publish("t1", Published("", 8080, 80, "tcp"))
+        assert network_lab.mounts(tmp_path)
     finally:
         node.cleanup()
 
-    assert ([machine.picture() for machine in machines], network_lab.mounts()) == before
+    assert [machine.picture() for machine in machines] == before
+    assert network_lab.mounts(tmp_path) == []
     assert not list((tmp_path / "one/run").iterdir())
     assert not list((tmp_path / "one/state").iterdir())
     assert is_gone(dns)

@@ -257,4 +257,6 @@ async def test_many_lives_leave_no_descriptor_and_no_memory_in_the_helpers(bench
     for _ in range(15):
         await asyncio.gather(live_once(), fail_once(), enter_once(running.container))
 
-    assert open_files() == before
+    async with asyncio.timeout(10 * bench.patience):
+        while any(now > then for now, then in zip(open_files(), before, strict=True)):
+            await asyncio.sleep(0.01)  # noqa: ASYNC110  a pipe is closed a moment after the exit, and nobody tells
