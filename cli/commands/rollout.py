@@ -54,13 +54,23 @@ def history(session_: session.Session, service: str) -> None:
 @command.command()
 @click.argument("service", shell_complete=completing.names("services"))
 @click.option(
-    "--to", "--to-revision", "to", default=0, metavar="REV", help="Which one.  [default: the one before]"
+    "--to",
+    "--to-revision",
+    "to",
+    default=0,
+    metavar="REV",
+    help="Which one.  [default: the last other one that did well]",
 )
+@click.option("--canary", is_flag=True, help="Through the steps of the canary.")
 @options.waiting
 @session.connected
-def undo(session_: session.Session, service: str, to: int, wait: bool, timeout: float) -> int:
-    """Go back to an older revision."""
-    return _say(session_, service, "undo", to_revision=to, wait=wait, timeout=timeout)
+def undo(session_: session.Session, service: str, to: int, canary: bool, wait: bool, timeout: float) -> int:
+    """Go back to an older revision.
+
+    One that did well before comes back at once: it has been through its canary. --canary asks for the steps
+    again.
+    """
+    return _say(session_, service, "undo", to_revision=to, through_canary=canary, wait=wait, timeout=timeout)
 
 
 @command.command()
@@ -124,6 +134,7 @@ def _say(
     *,
     to_revision: int = 0,
     full: bool = False,
+    through_canary: bool = False,
     wait: bool = False,
     timeout: float = 0.0,
 ) -> int:
@@ -138,6 +149,7 @@ def _say(
         verb=verb,
         to_revision=to_revision,
         full=full,
+        through_canary=through_canary,
         request_id=connection.new_request_id(),
     )
     reply = session_.client.call("Rollout", request)

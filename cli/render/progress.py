@@ -20,7 +20,7 @@ class Standing(Enum):
     MOVING = "moving"
     SERVING = "serving"
     HELD = "held"
-    """A canary that waits for the user's word."""
+    """A canary or a pause that waits for the user's word."""
     FAILED = "failed"
 
 
@@ -77,6 +77,8 @@ def judge(goal: Goal, seen: Seen) -> Standing:
         return Standing.MOVING  # what is told of the rollout is of the one before
     if phase == "canary" and "rollout promote" in view.rollout.waiting and not _is_let_pass(view):
         return Standing.HELD
+    if _is_paused(view):
+        return Standing.HELD
     if view.status == "Complete":
         return Standing.SERVING
     # More than desired, too, is not there yet: a service that was scaled down still lets instances go.
@@ -114,7 +116,12 @@ def failure(goal: Goal, seen: Seen) -> str:
 
 
 def held(goal: Goal, seen: Seen) -> str:
-    """How to go on from a canary that waits."""
+    """How to go on from a canary that waits, or from a pause."""
+    if _is_paused(seen.view):
+        return (
+            f"{goal.name}: the rollout is paused; revision {goal.revision} waits\n"
+            f"go on: orchctl rollout resume {goal.name}    give up: orchctl rollout abort {goal.name}"
+        )
     where = ", ".join(seen.view.rollout.nodes)
     on = f" on {where}" if where else ""
     return (
@@ -134,6 +141,10 @@ def left(goals: Iterable[Goal], seen: Mapping[str, Seen]) -> str:
             f"  watch: orchctl rollout status {goal.name} -w    take back: orchctl rollout undo {goal.name}"
         )
     return "\n".join(lines)
+
+
+def _is_paused(view: Any) -> bool:
+    return bool(view.service.orders.paused and view.rollout.phase == "paused")
 
 
 def _is_let_pass(view: Any) -> bool:
@@ -162,7 +173,10 @@ def _state(goal: Goal, seen: Seen) -> str:
     view = seen.view
     if judge(goal, seen) is Standing.SERVING:
         return "complete" if view.status == "Complete" else "serving"
-    reason = view.rollout.waiting or view.reason or view.rollout.verdict
+    is_over = view.rollout.phase == "done"  # and its verdict is of the rollout, not of what is waited for now
+    reason = view.rollout.waiting or view.reason or ("" if is_over else view.rollout.verdict)
+    if is_over and view.updated > view.desired:
+        reason = f"{view.updated - view.desired} more to stop"
     word = (
         "going back" if view.rollout.phase == "rolling-back" else _WORDS.get(view.status, view.status.lower())
     )

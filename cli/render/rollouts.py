@@ -19,7 +19,10 @@ def status(view: Any, now: float) -> str:
         rows.append(["waiting", rollout.waiting])
     if view.reason and view.reason not in (rollout.verdict, rollout.waiting):
         rows.append(["reason", view.reason])
-    if rollout.phase in {"canary", "rolling", "rolling-back"} and rollout.progressed_at:
+    if service.orders.paused and rollout.phase != "paused":
+        rows.append(["paused", f"nothing new rolls until: orchctl rollout resume {service.name.name}"])
+    moves = rollout.phase in {"canary", "rolling", "rolling-back"} and not rollout.waiting
+    if moves and rollout.progressed_at:
         left = rollout.progressed_at + service.spec.rollout.progress_deadline - now
         rows.append(["deadline", f"in {words.span(left)} without progress" if left > 0 else "passed"])
     return table.lay_out(rows) + "\n" + table.lay_out([_HEADINGS, *(_ring(each) for each in view.rings)])

@@ -18,7 +18,15 @@ from orch.manifest import check, document
 from orch.model.config import Config, Secret
 from orch.model.container import ContainerSpec, FileMount
 from orch.model.names import ObjectName, ServiceName
-from orch.model.service import Mode, Revision, RolloutOrders, Service, ServiceSpec, TaskTemplate
+from orch.model.service import (
+    ALL_STEPS,
+    Mode,
+    Revision,
+    RolloutOrders,
+    Service,
+    ServiceSpec,
+    TaskTemplate,
+)
 from orch.v1 import control_pb2 as pb
 
 
@@ -30,7 +38,7 @@ def apply(draft: Draft, wanted: document.ServiceDocument) -> None:
         return
     spec = spec.model_copy(update={"template": pinned(draft, spec.template, wanted.name)})
     _check_against(draft, wanted.name, spec, known)
-    change(draft, wanted.name, spec, labels=wanted.labels)
+    change(draft, wanted.name, spec, labels=wanted.labels, tries_again=True)
 
 
 def change(
@@ -41,14 +49,23 @@ def change(
     labels: dict[str, str] | None = None,
     orders: RolloutOrders | None = None,
     why: str = "",
+    tries_again: bool = False,
+    skips_canary: bool = False,
 ) -> None:
-    """Write the service with this spec; `labels` and `orders` stay as they are unless given."""
+    """Write the service with this spec; `labels` and `orders` stay as they are unless given.
+
+    With `tries_again`, a revision that was given up is tried again, as a new one. What was paused stays so.
+    """
     before = draft.cluster.service(name)
     known = living(draft.cluster, name)
     labels = (known.labels if known else {}) if labels is None else labels
     changes = diff.changes(known.spec if known else None, spec)
-    number, is_new = _revision(draft.cluster, known, before, name, spec)
-    kept_orders = RolloutOrders() if is_new or known is None else known.orders
+    number, is_new = _revision(draft.cluster, known, before, name, spec, tries_again=tries_again)
+    kept_orders = known.orders if known is not None else RolloutOrders()
+    if is_new:
+        kept_orders = RolloutOrders(paused=kept_orders.paused)
+    if skips_canary:
+        kept_orders = RolloutOrders(promoted_revision=number, promoted_steps=ALL_STEPS)
     new = Service(
         name,
         spec,
@@ -189,13 +206,15 @@ def _revision(
     before: Service | None,
     name: ServiceName,
     spec: ServiceSpec,
+    *,
+    tries_again: bool,
 ) -> tuple[int, bool]:
-    """Number, and whether it is new. A revision that was given up is tried again as a new one."""
+    """Number, and whether it is new."""
     numbers = (before.revision if before else 0, *cluster.revisions_of(name))
     if known is None or cluster.template(name, known.revision) != spec.template:
         return max(numbers) + 1, True
     rollout = cluster.rollout(name)
-    if rollout is not None and wants.is_given_up(rollout, known.revision):
+    if tries_again and rollout is not None and wants.is_given_up(rollout, known.revision):
         return max(numbers) + 1, True
     return known.revision, False
 

@@ -117,7 +117,7 @@ class Changing:
     async def rollout(self, request: Any, context: Any) -> pb.ApplyReply:
         """undo, pause, resume, restart, promote, abort. Raises NotFound, NotPossible, Invalid."""
         received_at = self.clock.now()
-        order = orders.Order(request.verb, request.to_revision, request.full)
+        order = orders.Order(request.verb, request.to_revision, request.full, request.through_canary)
 
         def admit() -> Draft:
             draft = self._draft(context)

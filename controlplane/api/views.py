@@ -118,7 +118,9 @@ def reason_of(cluster: snapshot.Cluster, service: Service, rollout: Rollout | No
             reason, message = task_reason(cluster, task, reasons)
             if reason:
                 return f"{task.id.full_name}: {message or reason}"
-    return rollout.verdict if rollout is not None else "it was only just accepted"
+    if rollout is None:
+        return "it was only just accepted"
+    return "" if rollout.phase is Phase.DONE else rollout.verdict
 
 
 def rings(cluster: snapshot.Cluster, service: Service, rollout: Rollout | None) -> list[pb.Ring]:

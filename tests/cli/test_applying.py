@@ -185,6 +185,20 @@ def test_a_rollout_that_stands_still_has_failed(control: Control, orchctl: Run, 
     assert "it was stopped where it stood (1/3 ready)" in done.err
 
 
+def test_a_paused_service_takes_the_change_and_says_how_to_go_on(
+    control: Control, orchctl: Run, web: str
+) -> None:
+    control.answers["Apply"] = a_reply()
+    paused = rolling(0, phase=Phase.PAUSED, status="Paused", waiting="paused by the user")
+    paused.changed[0].service.service.orders.paused = True
+    control.watched = [paused]
+
+    done = orchctl("apply", "-f", web)
+
+    assert done.code == 0
+    assert "go on: orchctl rollout resume web" in done.out
+
+
 def test_a_canary_that_waits_for_the_user_is_left_with_a_sentence(
     control: Control, orchctl: Run, web: str
 ) -> None:

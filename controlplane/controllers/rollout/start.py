@@ -6,7 +6,7 @@ from controlplane.controllers import wants
 from controlplane.controllers.rollout import ending
 from controlplane.controllers.rollout.said import NOTHING, Said, event
 from orch.model.rollout import Outcome, Phase, Rollout
-from orch.model.service import Service
+from orch.model.service import ALL_STEPS, Service
 
 
 def first(service: Service, now: float) -> Rollout:
@@ -58,10 +58,16 @@ def _begin(service: Service, rollout: Rollout, now: float) -> tuple[Rollout, Sai
         waiting="",
         outcomes=outcomes,
     )
-    if wants.may_be_canary(service, begun):
+    if wants.may_be_canary(service, begun) and not _skips_canary(service):
         begun = replace(begun, phase=Phase.CANARY)
     said = event(service, "RolloutStarted", f"revision {service.revision} replaces {_what(rollout)}")
     return begun, Said((said,))
+
+
+def _skips_canary(service: Service) -> bool:
+    """Every step was let pass before the first began: an undo to what did well before."""
+    orders = service.orders
+    return orders.promoted_revision == service.revision and orders.promoted_steps == ALL_STEPS
 
 
 def _what(rollout: Rollout) -> str:

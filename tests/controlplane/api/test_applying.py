@@ -184,6 +184,80 @@ async def test_undo_restart_and_scale_to_nothing(running: planes.Running) -> Non
     await running.wait_until(lambda cluster: not any(map(cluster.is_live, cluster.all_tasks())))
 
 
+async def test_after_a_rollback_nothing_but_an_apply_tries_the_bad_version_again(
+    running: planes.Running,
+) -> None:
+    await running.agent("n1", script=_rejects_version_3)
+    web = ObjectName("default", "web")
+    canary = {"steps": [{"count": 1, "bake": 300}]}
+    policy = planes.QUICK | {"progress_deadline": 0.3}
+
+    async def applied(image: str, **more: Any) -> int:
+        document = planes.a_service(image=image, replicas=2, rollout=policy | more)
+        return (await running.stub.Apply(planes.applying(document))).objects[0].target_revision
+
+    async def settled(stable: int) -> None:
+        def is_so(cluster: Any) -> bool:
+            rollout = cluster.rollout(web)
+            ready = sum(cluster.is_ready(task) and task.revision == stable for task in cluster.all_tasks())
+            return rollout is not None and (rollout.stable, rollout.phase, ready) == (stable, "done", 2)
+
+        await running.wait_until(is_so)
+
+    async def ordered(verb: str, **more: Any) -> Any:
+        return await running.stub.Rollout(pb.RolloutRequest(service=WEB, verb=verb, **more))
+
+    def image() -> str:
+        return running.plane.picture.cluster.services[web].spec.template.containers[0].image
+
+    await applied("web:1")
+    await settled(1)
+    await applied("web:2")
+    await settled(2)
+    await applied("web:3")
+    await running.wait_until(lambda cluster: cluster.rollout(web).outcomes[-1].outcome == "failed")
+    await settled(2)
+
+    for verb in ("pause", "resume"):
+        assert (await ordered(verb)).objects[0].target_revision == 3
+    await running.stub.Scale(pb.ScaleRequest(service=WEB, replicas=3))
+    await running.stub.Scale(pb.ScaleRequest(service=WEB, replicas=2))
+    assert running.plane.picture.cluster.services[web].revision == 3
+    restarted = await ordered("restart")
+    assert ("revision 2, which runs" in restarted.warnings[0], image()) == (True, "web:2")
+    await settled(4)
+    await ordered("undo")  # not to 3, which never ran well, nor to 2, which is the same
+    await settled(5)
+    assert image() == "web:1"
+
+    assert await applied("web:2", canary=canary) == 6  # the canary bakes; what did well before need not
+    await running.wait_until(lambda cluster: cluster.rollout(web).phase == "canary")
+    await ordered("pause")
+    await ordered("undo")
+    await settled(7)
+    assert await applied("web:3", canary=canary) == 8
+    await settled(7)
+    await ordered("undo", to_revision=2, through_canary=True)
+    await running.wait_until(lambda cluster: cluster.rollout(web).phase == "canary")
+
+
+def _rejects_version_3(wanted: str, template: Any) -> list[tuple[agents.TaskState, bool]]:
+    if wanted == "run" and template is not None and template.containers[0].image == "web:3":
+        return [(agents.TaskState.REJECTED, False)]
+    return agents.runs_well(wanted, template)
+
+
+async def test_a_paused_service_takes_a_change_and_does_not_roll_it(running: planes.Running) -> None:
+    await running.agent("n1")
+    await running.stub.Apply(planes.applying(planes.a_service()))
+    await running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="pause"))
+    await running.stub.Apply(planes.applying(planes.a_service(image="web:2")))
+    await running.wait_until(lambda cluster: any(r.phase == "paused" for r in cluster.rollouts.values()))
+    assert not any(task.revision == 2 for task in running.plane.picture.cluster.all_tasks())
+    await running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="resume"))
+    await running.wait_until(lambda cluster: any(task.revision == 2 for task in cluster.all_tasks()))
+
+
 async def test_orders_that_make_no_sense_are_refused_with_a_reason(running: planes.Running) -> None:
     code, _ = await refused(running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="undo")))
     assert code is StatusCode.NOT_FOUND

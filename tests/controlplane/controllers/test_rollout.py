@@ -9,7 +9,7 @@ from orch.model.names import TaskId
 from orch.model.node import Taint
 from orch.model.policy import CanaryStep
 from orch.model.rollout import Outcome, Phase
-from orch.model.service import RolloutOrders
+from orch.model.service import ALL_STEPS, RolloutOrders
 from orch.model.task import TaskState
 from tests.controlplane.controllers.world import World
 from tests.support.builders import WEB, a_cluster, a_node, a_service, a_template, with_part
@@ -168,6 +168,17 @@ def test_a_paused_rollout_stands_still_until_it_is_resumed() -> None:
     assert world.revisions_by_node() == {"n1": [2], "n2": [2], "n3": [2]}
 
 
+def test_what_is_applied_while_paused_waits_and_the_first_look_moves_nothing() -> None:
+    world = a_world()
+    order(world, paused=True)
+    world.settle()
+    assert rollout(world).phase is Phase.DONE
+    apply(world, 2, orders=RolloutOrders(paused=True))
+    world.settle()
+    assert world.revisions_by_node() == {"n1": [1], "n2": [1], "n3": [1]}
+    assert rollout(world).phase is Phase.PAUSED
+
+
 # ── canary ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -186,6 +197,18 @@ def until(world: World, verdict: str) -> None:
             if wakes:
                 world.now = min(wakes)
     raise AssertionError(f"never {verdict!r}: {rollout(world)}")
+
+
+def test_a_revision_whose_steps_were_all_let_pass_at_once_has_no_canary() -> None:
+    world = a_world(*FOUR, replicas=4)
+    orders = RolloutOrders(promoted_revision=2, promoted_steps=ALL_STEPS)
+    apply(world, 2, replicas=4, canary=[CanaryStep(match_labels=RING, bake=60)], orders=orders)
+
+    told = [each.reason for each in world.decide() if isinstance(each, change.Tell)]
+
+    assert (rollout(world).phase, told) == (Phase.ROLLING, ["RolloutStarted"])
+    world.settle()
+    assert set(map(tuple, world.revisions_by_node().values())) == {(2,)}
 
 
 def test_a_canary_by_labels_runs_on_exactly_the_labelled_nodes() -> None:
