@@ -1,5 +1,6 @@
 """Two nodes and a stranger on one switch: real bridges, namespaces, routes and packet rules."""
 
+import os
 import random
 import subprocess
 from collections.abc import Iterator
@@ -311,7 +312,10 @@ def test_attaching_and_detaching_for_long_costs_nothing_in_the_end(small: Node) 
     for _ in range(8):
         cycle()
     after = cycle()
-    assert after[:2] == before[:2]
+    assert after[0] == before[0]
+    assert after[1] <= 2 + min(
+        32, (os.cpu_count() or 1) + 4
+    )  # asyncio's pool of threads may fill up, no more
     assert len(after[2]) <= 1 + 4 + len(tasks)
 
 
