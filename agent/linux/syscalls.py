@@ -15,9 +15,13 @@ _SYS_CLONE, _SYS_PIVOT_ROOT, _SYS_CAPSET, _SYS_SECCOMP, _SYS_RT_SIGACTION = {
     "aarch64": (220, 41, 91, 277, 134),
 }.get(_ARCH, (0, 0, 0, 0, 0))
 _SYS_SCHED_SETATTR, _SYS_IOPRIO_SET = {"x86_64": (314, 251), "aarch64": (274, 30)}.get(_ARCH, (0, 0))
+_SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(_ARCH, 0)
 _SYS_PIDFD_SEND_SIGNAL = 424
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
 _SYS_CLOSE_RANGE = 436
 _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
@@ -25,6 +29,8 @@ _SYS_MOUNT_SETATTR = 442
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_PAUSE_STACK_BYTES = 32 << 10
+_pause_stacks: dict[int, ctypes.Array[ctypes.c_char]] = {}
 _long = ctypes.c_long
 _ulong = ctypes.c_ulong
 
@@ -92,12 +98,68 @@ class _MountAttr(ctypes.Structure):
     )
 
 
-def mount_setattr(tree: int, attributes: int, propagation: int = 0, *, recursive: bool = False) -> None:
-    attr = _MountAttr(attributes, 0, propagation, 0)
+def mount_setattr(
+    tree: int,
+    attributes: int,
+    propagation: int = 0,
+    *,
+    recursive: bool = False,
+    clear: int = 0,
+    user_namespace: int = -1,
+) -> None:
+    """With a user namespace: its ids stand for those on the file system (MOUNT_ATTR_IDMAP)."""
+    attr = _MountAttr(attributes, clear, propagation, 0)
+    if user_namespace >= 0:
+        attr.attr_set |= c.MOUNT_ATTR_IDMAP
+        attr.userns_fd = user_namespace
     flags = ctypes.c_uint(c.AT_EMPTY_PATH | (c.AT_RECURSIVE if recursive else 0))
     size = ctypes.c_size_t(ctypes.sizeof(attr))
     done = _syscall(_long(_SYS_MOUNT_SETATTR), tree, b"", flags, ctypes.byref(attr), size)
     _checked(done, "mount_setattr")
+
+
+def fsopen(kind: str) -> int:
+    return _checked(_syscall(_long(_SYS_FSOPEN), _path(kind), ctypes.c_uint(c.FSOPEN_CLOEXEC)), kind)
+
+
+def fsconfig(context: int, command: int, key: str = "", value: str = "") -> None:
+    """What the kernel says about a refusal waits to be read from the context."""
+    texts = (_path(key) if key else None, _path(value) if command == c.FSCONFIG_SET_STRING else None)
+    done = _syscall(_long(_SYS_FSCONFIG), context, ctypes.c_uint(command), *texts, 0)
+    _checked(done, f"{key}={value}" if value else key)
+
+
+def fsmount(context: int, attributes: int) -> int:
+    """A mount of the new file system that is attached nowhere yet."""
+    flags = (ctypes.c_uint(c.FSMOUNT_CLOEXEC), ctypes.c_uint(attributes))
+    return _checked(_syscall(_long(_SYS_FSMOUNT), context, *flags), "fsmount")
+
+
+def file_system_magic(fd: int) -> int:
+    """Which kind of file system a descriptor is on, as linux/magic.h numbers them."""
+    found = (ctypes.c_long * 32)()
+    _checked(_libc.fstatfs(fd, found), "fstatfs")
+    return int(found[0])
+
+
+def pausing_child(flags: int) -> int:
+    """The pid of a child in new namespaces that does nothing but hold them, until it is killed.
+
+    No fork: it shares our memory and runs only pause(2), on a stack of its own, so that a process with
+    threads may make it too. It sends no signal at its end: wait for it with __WALL.
+    """
+    stack = ctypes.create_string_buffer(_PAUSE_STACK_BYTES)
+    top = ctypes.c_void_p(ctypes.addressof(stack) + _PAUSE_STACK_BYTES - 256 & ~0xFF)
+    pause = ctypes.cast(_libc.pause, ctypes.c_void_p)
+    pid = _checked(_libc.clone(pause, top, ctypes.c_int(flags | c.CLONE_VM), None), "clone")
+    _pause_stacks[pid] = stack
+    return pid
+
+
+def end_pausing_child(pid: int) -> None:
+    os.kill(pid, 9)
+    os.waitpid(pid, c.WALL)
+    _pause_stacks.pop(pid, None)
 
 
 class _OpenHow(ctypes.Structure):
@@ -210,6 +272,30 @@ def seccomp_filter(program: bytes) -> None:
     fprog = _SockFprog(len(program) // 8, program)
     mode = ctypes.c_uint(c.SECCOMP_SET_MODE_FILTER)
     _checked(_syscall(_long(_SYS_SECCOMP), mode, ctypes.c_uint(0), ctypes.byref(fprog)), "seccomp")
+
+
+def bpf_load_device_program(program: bytes) -> int:
+    """The descriptor of an eBPF program (8 bytes an instruction) that allows or refuses devices."""
+    code = ctypes.create_string_buffer(program, len(program))
+    attributes = (ctypes.c_uint64 * 15)()  # union bpf_attr, up to expected_attach_type and a little further
+    attributes[0] = c.BPF_PROG_TYPE_CGROUP_DEVICE | len(program) // 8 << 32
+    attributes[1] = ctypes.addressof(code)
+    licence = ctypes.create_string_buffer(b"Apache-2.0")
+    attributes[2] = ctypes.addressof(licence)
+    attributes[8] = c.BPF_CGROUP_DEVICE << 32
+    return _bpf(c.BPF_PROG_LOAD, attributes, "load the device rules (bpf BPF_PROG_LOAD)")
+
+
+def bpf_attach_device_program(cgroup: int, program: int) -> None:
+    attributes = (ctypes.c_uint32 * 4)(cgroup, program, c.BPF_CGROUP_DEVICE, c.BPF_F_ALLOW_MULTI)
+    _bpf(c.BPF_PROG_ATTACH, attributes, "attach the device rules (bpf BPF_PROG_ATTACH)")
+
+
+def _bpf(
+    command: int, attributes: "ctypes.Array[ctypes.c_uint32] | ctypes.Array[ctypes.c_uint64]", about: str
+) -> int:
+    size = ctypes.c_uint(ctypes.sizeof(attributes))
+    return _checked(_syscall(_long(_SYS_BPF), command, ctypes.byref(attributes), size), about)
 
 
 def inotify_init() -> int:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent.runtime.refusals import LaunchFailed as LaunchFailed
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -53,15 +55,6 @@ class Usage:
     cpu_seconds: float
     memory_bytes: int
     pids: int
-
-
-class LaunchFailed(Exception):
-    """A container did not start; nothing of it is left."""
-
-    def __init__(self, step: str, message: str) -> None:
-        super().__init__(f"{step}: {message}")
-        self.step = step
-        self.message = message
 
 
 class NoSuchContainer(KeyError):

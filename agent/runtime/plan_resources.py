@@ -1,43 +1,85 @@
-"""The resources of an OCI configuration → the limits of a plan (pure)."""
+"""The resources of an OCI configuration → what is written to the files of a cgroup, in which order.
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+Pure but for one question: what the cgroups of this machine can do, asked once where the caller does not say.
+Also for programs that start an interpreter for each call: no heavy imports.
 
-from agent.runtime.container import LaunchFailed
+The process that writes gets rows, [controller, file, value, key]: `file` may name alternatives with | between
+them (and as many values); a file that is missing is an error that names the key, and no error where the row
+has no key. A file that begins with ? is read: it must hold no more than the value.
+"""
 
+from agent.runtime import cgroup, device_program, device_rules, limits_v1, limits_v2, refusals
 
-def limits(resources: Mapping[str, Any]) -> dict[str, int]:
-    """What the cgroup is given; LaunchFailed names the key that is wrong or not supported yet."""
-    return dict(_limits(resources))
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, TypeAlias
 
+    from agent.runtime.cgroup import Cgroups, Limits
 
-def _limits(resources: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    _known(resources, "linux.resources.", "memory cpu pids devices")
-    rules = resources.get("devices", [])
-    if any(rule.get("allow") for rule in rules):
-        raise _refused("linux.resources.devices", "only the default deny-all is supported yet")
-    memory, cpu, pids = (resources.get(name, {}) for name in ("memory", "cpu", "pids"))
-    _known(memory, "linux.resources.memory.", "limit swap")
-    _known(cpu, "linux.resources.cpu.", "shares quota period")
-    _known(pids, "linux.resources.pids.", "limit")
-    if memory.get("limit", -1) > 0:
-        yield "memory", memory["limit"]
-        yield "swap", max(memory.get("swap", memory["limit"]) - memory["limit"], 0)
-    if cpu.get("quota", -1) > 0:
-        yield "cpu_quota", cpu["quota"]
-        yield "cpu_period", cpu.get("period", 100_000)
-    if cpu.get("shares"):
-        yield "cpu_shares", min(max(cpu["shares"], 2), 262_144)
-    if pids.get("limit", -1) > 0:
-        yield "pids", pids["limit"]
+    Row: TypeAlias = list[str]
+
+_WHERE = "linux.resources."
 
 
-def _known(values: Mapping[str, Any], prefix: str, keys: str) -> None:
-    supported = keys.split()
-    for key, value in values.items():
-        if key not in supported and value not in (None, {}, [], ""):
-            raise _refused(f"{prefix}{key}", "is not supported yet; take it out of the configuration")
+class World:
+    """What the cgroups of a machine can do."""
+
+    __slots__ = ("controllers", "has_programs", "version")
+
+    def __init__(self, version: int, controllers: "Iterable[str]", *, has_programs: bool = True) -> None:
+        self.version = version
+        self.controllers = frozenset(controllers)
+        self.has_programs = has_programs
+        """There is a v2 hierarchy: device rules can be a program."""
+
+    @classmethod
+    def of(cls, cgroups: "Cgroups") -> "World":
+        return cls(cgroups.version, cgroups.controllers(), has_programs=bool(cgroups.unified))
 
 
-def _refused(key: str, why: str) -> LaunchFailed:
-    return LaunchFailed("config", f"{key} {why}")
+def limits(resources: "Mapping[str, Any] | None", world: "World | None" = None) -> "Limits":
+    """What a new group is given ({}: nothing); LaunchFailed names the key that this machine cannot do."""
+    if not resources:
+        return {}
+    world = world or _here()
+    found = _rows(resources, world)
+    made: Limits = {"rows": found, "devices": b""}
+    entries = resources.get("devices")
+    if entries:
+        rules = device_rules.ordered(entries)
+        if world.has_programs:
+            made["devices"] = device_program.program(rules)
+        if "devices" in world.controllers:
+            made["device_rows"] = list(device_rules.v1_rows(rules))
+        elif not world.has_programs:
+            raise _missing("devices", f"{_WHERE}devices")
+    return made
+
+
+def changes(resources: "Mapping[str, Any]", world: "World | None" = None) -> "Limits":
+    """What a running group is given. Device rules stay as they are, as with runc."""
+    return {"rows": _rows(resources, world or _here()), "devices": b""}
+
+
+_known: list[World] = []
+
+
+def _here() -> World:
+    if not _known:
+        _known.append(World.of(cgroup.detect()))
+    return _known[0]
+
+
+def _rows(resources: "Mapping[str, Any]", world: World) -> "list[Row]":
+    module = limits_v1 if world.version == 1 else limits_v2
+    rows = list(module.rows(resources))
+    for controller, _, _, key in rows:
+        if key and controller and controller not in world.controllers:
+            raise _missing(controller, key)
+    return [row for row in rows if not row[0] or row[0] in world.controllers]
+
+
+def _missing(controller: str, key: str) -> refusals.LaunchFailed:
+    why = f"needs the cgroup controller {controller}, which this machine does not have or not hand out"
+    return refusals.refused(key, f"{why}; take it out, or see /proc/cgroups and cgroup.controllers")

@@ -1,19 +1,12 @@
-"""Which files a limit is written to, on recorded hierarchies of both kinds."""
+"""Which driver fits a machine, and what it writes, reads and makes, on recorded hierarchies of both kinds."""
 
 from pathlib import Path
 
 import pytest
 
-from agent.runtime import cgroup
+from agent.runtime import cgroup, cgroup_files
 
-_LIMITS = {
-    "memory": 1 << 20,
-    "swap": 0,
-    "cpu_quota": 50_000,
-    "cpu_period": 100_000,
-    "cpu_shares": 512,
-    "pids": 9,
-}
+_KEY = "linux.resources.memory.limit"
 
 
 def _mounts(path: Path, *rows: str) -> str:
@@ -31,16 +24,28 @@ def test_a_machine_with_only_v2_gets_the_v2_driver(tmp_path: Path) -> None:
 def test_a_hybrid_machine_gets_v1_with_the_v2_mount_for_killing(tmp_path: Path) -> None:
     table = _mounts(
         tmp_path,
-        "cgroup /c/cpu cgroup rw,cpu,cpuacct",
+        "cgroup /c/cpu cgroup rw,nosuid,cpu,cpuacct",
         "cgroup /c/memory cgroup rw,memory",
         "cgroup /c/pids cgroup rw,pids",
+        "cgroup /c/net cgroup rw,net_cls,net_prio",
+        "cgroup /c/systemd cgroup rw,xattr,name=systemd",
         "cgroup2 /c/unified cgroup2 rw",
     )
     found = cgroup.detect(table)
 
     assert isinstance(found, cgroup.V1)
     assert found.mounts == ["/c/cpu", "/c/memory", "/c/pids", "/c/unified"]
-    assert found.killer == "/c/unified"
+    assert (found.others, found.killer, found.freezer) == (["/c/net"], "/c/unified", "/c/unified")
+    assert found.controllers() == ["cpu", "cpuacct", "memory", "pids", "net_cls", "net_prio"]
+
+
+def test_a_machine_with_only_v1_freezes_in_a_hierarchy_of_its_own(tmp_path: Path) -> None:
+    rows = [f"cgroup /c/{name} cgroup rw,{name}" for name in ("cpu", "memory", "pids", "freezer")]
+
+    found = cgroup.detect(_mounts(tmp_path, *rows))
+
+    assert isinstance(found, cgroup.V1)
+    assert (found.freezer, "/c/freezer" in found.mounts) == ("/c/freezer", True)
 
 
 @pytest.fixture
@@ -49,41 +54,61 @@ def recorded(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_v2_limits(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: dict[str, str] = {}
-    monkeypatch.setattr(cgroup, "_write", lambda path, value: written.__setitem__(path, str(value)))
-    (recorded / "cgroup.controllers").write_text("cpu memory pids io")
-    (recorded / "cgroup.subtree_control").write_text("memory")
+def test_v2_hands_the_controllers_down_that_a_limit_needs(recorded: Path) -> None:
+    _v2_directories(recorded, "orch/web", controllers="cpu memory pids io hugetlb")
+    row = ["hugetlb", "hugetlb.2MB.max", "0", "linux.resources.hugepageLimits.2MB"]
+    (recorded / "orch/web/hugetlb.2MB.max").touch()
 
-    cgroup.V2(str(recorded)).create("orch/web", _LIMITS)
+    cgroup.V2(str(recorded)).create("orch/web", {"rows": [row]})
 
-    assert written == {
-        f"{recorded}/cgroup.subtree_control": "+cpu +pids",
-        f"{recorded}/orch/web/memory.max": "1048576",
-        f"{recorded}/orch/web/cpu.max": "50000 100000",
-        f"{recorded}/orch/web/cpu.weight": "20",
-        f"{recorded}/orch/web/pids.max": "9",
-    }
-    assert (recorded / "orch" / "web").is_dir()
+    assert (recorded / "cgroup.subtree_control").read_text() == "+cpu +memory +pids +hugetlb"
+    assert (recorded / "orch/cgroup.subtree_control").read_text() == "+cpu +memory +pids +hugetlb"
+    assert (recorded / "orch/web/cgroup.subtree_control").read_text() == ""
+    assert (recorded / "orch/web/hugetlb.2MB.max").read_text() == "0"
 
 
-def test_v1_limits(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: dict[str, str] = {}
-    monkeypatch.setattr(cgroup, "_write", lambda path, value: written.__setitem__(path, str(value)))
-    mounts = {}
-    for name in ("cpu", "memory", "pids"):
-        (recorded / name).mkdir()
-        mounts[name] = str(recorded / name)
+def test_a_controller_that_a_delegated_tree_was_not_given_is_named(recorded: Path) -> None:
+    _v2_directories(recorded, "orch/web", controllers="cpu memory pids")
+    row = ["io", "io.max", "8:0 rbps=1", "linux.resources.blockIO.throttleReadBpsDevice"]
 
-    cgroup.V1(mounts, "").create("orch/web", _LIMITS)
+    with pytest.raises(cgroup_files.Refused, match=r"is not given the cgroup controller io"):
+        cgroup.V2(str(recorded)).create("orch/web", {"rows": [row]})
 
-    assert {path.removeprefix(str(recorded)): value for path, value in written.items()} == {
-        "/memory/orch/web/memory.limit_in_bytes": "1048576",
-        "/cpu/orch/web/cpu.cfs_period_us": "100000",
-        "/cpu/orch/web/cpu.cfs_quota_us": "50000",
-        "/cpu/orch/web/cpu.shares": "512",
-        "/pids/orch/web/pids.max": "9",
-    }
+
+def test_on_v1_a_group_lies_where_its_limits_need_it_and_leaves_nothing(recorded: Path) -> None:
+    mounts = {name: str(recorded / name) for name in ("cpu", "memory", "pids", "blkio", "cpuset", "net_cls")}
+    for mount in mounts.values():
+        Path(mount).mkdir()
+    driver = cgroup.V1(mounts, "")
+    (recorded / "blkio/orch/web").mkdir(parents=True)
+    (recorded / "blkio/orch/web/blkio.bfq.weight").touch()
+    row = ["blkio", "blkio.weight|blkio.bfq.weight", "1|2", "linux.resources.blockIO.weight"]
+
+    driver.create("orch/web", {"rows": [row], "devices": b""})
+
+    found = {path.parent.parent.name for path in recorded.glob("*/orch/web") if path.is_dir()}
+    assert found == {"cpu", "memory", "pids", "blkio"}
+    assert (recorded / "blkio/orch/web/blkio.bfq.weight").read_text() == "2"
+    (recorded / "blkio/orch/web/blkio.bfq.weight").unlink()
+    assert driver.remove("orch/web")
+    assert list(recorded.glob("*/orch/web")) == []
+
+
+def test_a_limit_that_the_kernel_does_not_know_is_named_by_its_key(recorded: Path) -> None:
+    with pytest.raises(cgroup_files.Refused, match=rf"{_KEY}: this kernel has no a nor b"):
+        cgroup_files.apply([["memory", "a|b", "1|2", _KEY]], lambda _: str(recorded))
+
+    cgroup_files.apply(
+        [["memory", "a", "1", ""]], lambda _: str(recorded)
+    )  # without a key it need not be there
+
+
+def test_a_limit_below_what_is_used_is_refused_when_that_is_asked_for(recorded: Path) -> None:
+    (recorded / "memory.current").write_text("4096\n")
+
+    cgroup_files.apply([["memory", "?memory.current", "4096", _KEY]], lambda _: str(recorded))
+    with pytest.raises(cgroup_files.Refused, match="4095 is below the 4096 that are used"):
+        cgroup_files.apply([["memory", "?memory.current", "4095", _KEY]], lambda _: str(recorded))
 
 
 def test_usage_and_oom_kills_are_read_on_v2(recorded: Path) -> None:
@@ -101,9 +126,14 @@ def test_usage_and_oom_kills_are_read_on_v2(recorded: Path) -> None:
     assert driver.usage("gone") == (0.0, 0, 0)
 
 
-@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262_144, 10_000)])
-def test_shares_become_weights(shares: int, weight: int) -> None:
-    assert cgroup.weight(shares) == weight
+def test_processes_of_groups_below_are_found_too(recorded: Path) -> None:
+    for group, pids in (("web", "1\n2\n"), ("web/a", ""), ("web/a/b", "7\n")):
+        (recorded / group).mkdir()
+        (recorded / group / "cgroup.procs").write_text(pids)
+
+    driver = cgroup.V2(str(recorded))
+
+    assert (driver.pids("web"), driver.tree_pids("web")) == ([1, 2], [1, 2, 7])
 
 
 @pytest.mark.parametrize(("pid", "written"), [(0, "0"), (77, "77")])
@@ -119,3 +149,12 @@ def test_a_process_joins_a_group_and_takes_others_in(recorded: Path, pid: int, w
             door.touch()
         driver.join("helpers", pid)
         assert [door.read_text() for door in doors] == [written] * len(mounts)
+
+
+def _v2_directories(mount: Path, group: str, *, controllers: str) -> None:
+    path = mount
+    for part in ("", *group.split("/")):
+        path = path / part
+        path.mkdir(exist_ok=True)
+        (path / "cgroup.controllers").write_text(controllers)
+        (path / "cgroup.subtree_control").touch()

@@ -27,21 +27,6 @@ def test_defaults_are_dockers() -> None:
     assert made["limits"] == {}
 
 
-def test_limits_are_those_of_the_cgroup() -> None:
-    made = plan.plan(
-        a_launch(spec.config(["serve"], memory_bytes=1 << 30, cpu_cores=0.5, cpu_shares=512, pids=64))
-    )
-
-    assert made["limits"] == {
-        "memory": 1 << 30,
-        "swap": 0,
-        "cpu_quota": 50_000,
-        "cpu_period": 100_000,
-        "cpu_shares": 512,
-        "pids": 64,
-    }
-
-
 def test_every_file_system_is_nodev_but_devpts() -> None:
     made = plan.plan(
         a_launch(spec.config(["serve"], mounts=[spec.bind("/a", "/b"), spec.tmpfs("/c", size_bytes=1)]))
@@ -67,8 +52,6 @@ def test_every_file_system_is_nodev_but_devpts() -> None:
         (("linux", "namespaces"), [{"type": "user"}], "a user namespace is not supported yet"),
         (("linux", "namespaces"), [{"type": "pid", "path": "/x"}], "joining a pid namespace by path"),
         (("linux", "namespaces"), [{"type": "mount"}], "without a pid namespace"),
-        (("linux", "resources"), {"hugepageLimits": [1]}, "linux.resources.hugepageLimits is not supported"),
-        (("linux", "resources"), {"memory": {"kernel": 5}}, "linux.resources.memory.kernel is not supported"),
         (
             ("mounts",),
             [{"destination": "/x", "type": "bind", "options": ["idmap"]}],

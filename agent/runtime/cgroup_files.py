@@ -1,0 +1,159 @@
+"""Reading and writing the files of a cgroup. Imported by the shim: no heavy imports."""
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_MOST_BYTES = 65536
+
+
+class Refused(OSError):
+    """The kernel does not take a limit; `filename` holds the sentence that says which."""
+
+
+def apply(rows: "Iterable[list[str]]", directory_of: "Callable[[str], str]") -> None:
+    """Write all rows. Some depend on what others replace, so what is refused at first is tried once more."""
+    later = []
+    for row in rows:
+        try:
+            _apply(row, directory_of(row[0]))
+        except Refused as error:
+            if error.errno not in {errno.EINVAL, errno.EBUSY}:
+                raise
+            later.append(row)
+    for row in later:
+        _apply(row, directory_of(row[0]))
+
+
+def _apply(row: "list[str]", directory: str) -> None:
+    _, files, values, key = row
+    if files.startswith("?"):
+        _check(f"{directory}/{files[1:]}", int(values), key)
+        return
+    names = files.split("|")
+    for name, value in zip(names, values.split("|") if len(names) > 1 else [values], strict=True):
+        path = f"{directory}/{name}"
+        try:
+            write(path, value)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Refused(error.errno, error.strerror, f"{key or name} {value!r} in {path}") from None
+        return
+    if key:
+        raise Refused(errno.ENOENT, "missing", f"{key}: this kernel has no {' nor '.join(names)}")
+
+
+def _check(path: str, most: int, key: str) -> None:
+    used = number(path)
+    if used > most:
+        raise Refused(errno.EBUSY, "in use", f"{key} {most} is below the {used} that are used already")
+
+
+def read(path: str) -> str:
+    """The content, or nothing: a group that is gone has no processes and uses nothing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        found = os.read(fd, _MOST_BYTES)
+        while len(found) >= _MOST_BYTES and (more := os.read(fd, _MOST_BYTES)):
+            found += more
+        return found.decode()
+    except OSError:  # ENODEV: removed between open and read; EOPNOTSUPP: not for this group
+        return ""
+    finally:
+        os.close(fd)
+
+
+def write(path: str, value: "int | str") -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(value).encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(fd)
+
+
+def number(path: str) -> int:
+    """0 where there is none; -1 for "max"."""
+    found = read(path).strip()
+    return -1 if found == "max" else int(found or 0)
+
+
+def field(path: str, name: str) -> int:
+    """The number behind a name in a file of such lines."""
+    for line in read(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def pids(path: str) -> list[int]:
+    return [int(line) for line in read(f"{path}/cgroup.procs").split()]
+
+
+def tree_pids(path: str) -> list[int]:
+    """Also of the groups below."""
+    below = [pid for child in children(path) for pid in tree_pids(f"{path}/{child}")]
+    return pids(path) + below
+
+
+def children(path: str) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def mkdir(path: str) -> bool:
+    """Whether it is new."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def makedirs(mount: str, group: str) -> None:
+    path = mount
+    for part in group.split("/"):
+        path = f"{path}/{part}"
+        mkdir(path)
+
+
+def rmdir(path: str) -> bool:
+    """Whether it is gone; not while there are processes or groups in it."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in {errno.EBUSY, errno.ENOTEMPTY}:
+            return False
+        raise
+    return True
+
+
+def kill(path: str) -> None:
+    """Every process in the group and below, also those being born."""
+    if os.path.exists(f"{path}/cgroup.kill"):
+        write(f"{path}/cgroup.kill", "1")
+        return
+    for child in children(path):
+        kill(f"{path}/{child}")
+    for _ in range(100):  # a fork bomb is behind its pids limit; a hundred rounds are plenty
+        found = pids(path)
+        if not found:
+            return
+        for pid in found:
+            try:
+                os.kill(pid, 9)  # SIGKILL; the module signal would pull in enum
+            except ProcessLookupError:
+                continue
