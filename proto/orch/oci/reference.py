@@ -73,6 +73,15 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
 
+def is_tag(text: str) -> bool:
+    return _TAG.fullmatch(text) is not None
+
+
+def is_repository(text: str) -> bool:
+    """Without a registry: `library/busybox`."""
+    return len(text) <= _LONGEST_NAME and all(_COMPONENT.fullmatch(part) for part in text.split("/"))
+
+
 def _split_digest(text: str) -> tuple[str, str | None]:
     rest, at, digest = text.partition("@")
     if not at:

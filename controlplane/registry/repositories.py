@@ -1,0 +1,209 @@
+"""Which repository has what: blobs it may serve, manifests, tags, and who refers to whom.
+
+    repositories/<name>/_blobs/<digits>              empty: this repository has the blob
+    repositories/<name>/_manifests/<digits>          its media type
+    repositories/<name>/_tags/<tag>                  a digest
+    repositories/<name>/_referrers/<digits>/<digits> descriptor of a manifest that names the first as its subject
+
+A repository's components never begin with `_`, so nothing here can be taken for a name.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import obstore
+from obstore.store import ObjectStore
+
+from controlplane.registry.blobs import Blobs
+from controlplane.registry.refusal import Code, Refusal
+from orch.oci import manifest, reference
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    digest: str
+    media_type: str
+    body: bytes
+    subject: str = ""
+    """The digest that it refers to; empty for none."""
+
+
+class Repositories:
+    def __init__(self, store: ObjectStore, blobs: Blobs) -> None:
+        self._store = store
+        self._blobs = blobs
+
+    # Blobs
+
+    async def has(self, name: str, digest: str) -> bool:
+        return await self._is(f"{_home(name)}/_blobs/{_digits(digest)}")
+
+    async def link(self, name: str, digest: str) -> None:
+        """From now on the repository has the blob, which is here."""
+        await self._write(f"{_home(name)}/_blobs/{_digits(digest)}", b"")
+
+    async def unlink(self, name: str, digest: str) -> None:
+        if not await self._erase(f"{_home(name)}/_blobs/{_digits(digest)}"):
+            raise Refusal(Code.BLOB_UNKNOWN, f"{name} has no blob {digest}")
+
+    # Manifests
+
+    async def manifest(self, name: str, wanted: str) -> Manifest:
+        """By tag or digest."""
+        digest = wanted if reference.is_digest(wanted) else await self.tagged(name, wanted)
+        kind = await self._read(f"{_home(name)}/_manifests/{_digits(digest)}") if digest else None
+        if kind is None:
+            raise Refusal(Code.MANIFEST_UNKNOWN, f"{name} has no {wanted}")
+        try:
+            return Manifest(digest, kind.decode(), await self._blobs.whole(digest))
+        except FileNotFoundError:
+            raise Refusal(
+                Code.MANIFEST_UNKNOWN, f"the content of {name}@{digest} is lost: push it again"
+            ) from None
+
+    async def put(self, name: str, wanted: str, media_type: str, body: bytes) -> Manifest:
+        """Keeps a manifest under its digest, and under a tag if `wanted` is one; its parts must be here."""
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if reference.is_digest(wanted) and wanted != digest:
+            raise Refusal(Code.DIGEST_INVALID, f"the manifest has the digest {digest}, not {wanted}")
+        document = _document(body)
+        kind = document.get("mediaType") or media_type or manifest.OCI_MANIFEST
+        await self._check_parts(name, document)
+        await self._blobs.put(digest, body)
+        await self._write(f"{_home(name)}/_manifests/{_digits(digest)}", str(kind).encode())
+        subject = _digest_of(document.get("subject")) if document.get("subject") else ""
+        if subject:
+            place = f"{_home(name)}/_referrers/{_digits(subject)}/{_digits(digest)}"
+            await self._write(place, json.dumps(_descriptor(document, str(kind), digest, len(body))).encode())
+        if not reference.is_digest(wanted):
+            await self._write(f"{_home(name)}/_tags/{wanted}", digest.encode())
+        return Manifest(digest, str(kind), body, subject)
+
+    async def remove(self, name: str, wanted: str) -> None:
+        """A tag, or a manifest with all its tags."""
+        if not reference.is_digest(wanted):
+            if not await self._erase(f"{_home(name)}/_tags/{wanted}"):
+                raise Refusal(Code.MANIFEST_UNKNOWN, f"{name} has no tag {wanted}")
+            return
+        found = await self.manifest(name, wanted)
+        for tag in await self.tags(name):
+            if await self.tagged(name, tag) == wanted:
+                await self._erase(f"{_home(name)}/_tags/{tag}")
+        if subject := _document(found.body).get("subject"):
+            place = f"{_home(name)}/_referrers/{_digits(_digest_of(subject))}/{_digits(wanted)}"
+            await self._erase(place)
+        await self._erase(f"{_home(name)}/_manifests/{_digits(wanted)}")
+
+    async def tagged(self, name: str, tag: str) -> str:
+        """The digest a tag stands for; empty for an unknown tag."""
+        return (await self._read(f"{_home(name)}/_tags/{tag}") or b"").decode()
+
+    async def tags(self, name: str) -> list[str]:
+        return sorted(await self._names(f"{_home(name)}/_tags"))
+
+    async def manifests(self, name: str) -> list[str]:
+        """Digests."""
+        return [f"sha256:{digits}" for digits in await self._names(f"{_home(name)}/_manifests")]
+
+    async def blobs(self, name: str) -> list[str]:
+        """Digests."""
+        return [f"sha256:{digits}" for digits in await self._names(f"{_home(name)}/_blobs")]
+
+    async def referrers(self, name: str, digest: str) -> list[dict[str, Any]]:
+        """Descriptors of what names this digest as its subject."""
+        place = f"{_home(name)}/_referrers/{_digits(digest)}"
+        found = [await self._read(f"{place}/{one}") for one in sorted(await self._names(place))]
+        return [json.loads(one) for one in found if one]
+
+    async def names(self) -> AsyncIterator[str]:
+        """Every repository that has a manifest or a blob."""
+        seen: set[str] = set()
+        async for batch in obstore.list(self._store, "repositories"):
+            for one in batch:
+                name = str(one["path"]).removeprefix("repositories/").partition("/_")[0]
+                if name not in seen:
+                    seen.add(name)
+                    yield name
+
+    async def _check_parts(self, name: str, document: dict[str, Any]) -> None:
+        parts = [document["config"]] if document.get("config") else []
+        for part in [*parts, *(document.get("layers") or []), *(document.get("blobs") or [])]:
+            digest = _digest_of(part)
+            if not part.get("urls") and not await self.has(name, digest):
+                raise Refusal(Code.MANIFEST_BLOB_UNKNOWN, f"push the blob {digest} to {name} first")
+        for part in document.get("manifests") or []:
+            digest = _digest_of(part)
+            if not await self._is(f"{_home(name)}/_manifests/{_digits(digest)}"):
+                raise Refusal(Code.MANIFEST_BLOB_UNKNOWN, f"push the manifest {digest} to {name} first")
+
+    # Records
+
+    async def _is(self, place: str) -> bool:
+        try:
+            await obstore.head_async(self._store, place)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _read(self, place: str) -> bytes | None:
+        try:
+            return bytes(await (await obstore.get_async(self._store, place)).bytes_async())
+        except FileNotFoundError:
+            return None
+
+    async def _write(self, place: str, value: bytes) -> None:
+        await obstore.put_async(self._store, place, value)
+
+    async def _erase(self, place: str) -> bool:
+        there = await self._is(place)
+        with contextlib.suppress(FileNotFoundError):
+            await obstore.delete_async(self._store, place)
+        return there
+
+    async def _names(self, place: str) -> list[str]:
+        found = await obstore.list_with_delimiter_async(self._store, place)
+        return [str(one["path"]).rpartition("/")[2] for one in found["objects"]]
+
+
+def _home(name: str) -> str:
+    return f"repositories/{name}"
+
+
+def _digits(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refusal(Code.MANIFEST_INVALID, "the manifest is not JSON") from None
+    if not isinstance(document, dict):
+        raise Refusal(Code.MANIFEST_INVALID, "the manifest is not a JSON object")
+    if document.get("schemaVersion") != 2:
+        raise Refusal(Code.MANIFEST_INVALID, "schemaVersion must be 2")
+    for name in ("layers", "blobs", "manifests"):
+        if not isinstance(document.get(name) or [], list):
+            raise Refusal(Code.MANIFEST_INVALID, f"{name} must be a list")
+    return document
+
+
+def _digest_of(part: Any) -> str:
+    digest = part.get("digest") if isinstance(part, dict) else None
+    if not isinstance(digest, str) or not reference.is_digest(digest):
+        raise Refusal(Code.MANIFEST_INVALID, f"{digest!r:.80} is not a sha256 digest")
+    return digest
+
+
+def _descriptor(document: dict[str, Any], kind: str, digest: str, size: int) -> dict[str, Any]:
+    config = document.get("config") or {}
+    found = {"mediaType": kind, "digest": digest, "size": size}
+    if kind_of_artifact := document.get("artifactType") or config.get("mediaType"):
+        found["artifactType"] = kind_of_artifact
+    if document.get("annotations"):
+        found["annotations"] = document["annotations"]
+    return found
