@@ -37,8 +37,9 @@ def configuration(
     hostname: str,
     netns: str,
     files: Iterable[Mounted] = (),
+    ours: int = confinement.EVERY_CAPABILITY,
 ) -> dict[str, Any]:
-    """Raises NothingToRun."""
+    """`ours`: the agent's own capabilities, as bits. Raises NothingToRun, confinement.NotHeld."""
     return oci.config(
         arguments(spec, image),
         env=environment(spec, image, account, hostname),
@@ -50,7 +51,7 @@ def configuration(
         network=netns,
         mounts=[*_volumes(spec), *(oci.bind(each.source, each.target, readonly=True) for each in files)],
         **_limits(spec.resources),
-        **confinement.of(spec, account),
+        **confinement.of(spec, account, ours),
     )
 
 

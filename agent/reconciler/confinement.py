@@ -12,14 +12,19 @@ DEFAULT_SHM_BYTES = 64 << 20
 _NOT_USUAL = {"CAP_MKNOD", "CAP_NET_RAW"}
 """Docker gives these two as well: one forges packets of neighbours, the other makes devices."""
 USUAL = tuple(name for name in capabilities.DEFAULT if name not in _NOT_USUAL)
+EVERY_CAPABILITY = (1 << len(capabilities.NAMES)) - 1
 _ALL = tuple(f"CAP_{name}" for name in capabilities.NAMES)
 
 
-def of(spec: ContainerSpec, account: Account) -> dict[str, Any]:
-    """Keywords for `agent.runtime.spec.config`."""
+class NotHeld(ValueError):
+    """A capability is asked for by name that the agent does not have itself."""
+
+
+def of(spec: ContainerSpec, account: Account, ours: int = EVERY_CAPABILITY) -> dict[str, Any]:
+    """Keywords for `agent.runtime.spec.config`. `ours`: the agent's own capabilities, as bits. Raises NotHeld."""
     security = spec.security
     free = security.privileged
-    held = capabilities_of(security)
+    held = capabilities_of(security, ours)
     asked_for = _names(security.cap_add)
     return {
         "readonly": security.read_only,
@@ -35,12 +40,22 @@ def of(spec: ContainerSpec, account: Account) -> dict[str, Any]:
     }
 
 
-def capabilities_of(security: SecuritySpec) -> tuple[str, ...]:
-    """With their prefix, in the kernel's order. What is added wins over what is dropped."""
+def capabilities_of(security: SecuritySpec, ours: int = EVERY_CAPABILITY) -> tuple[str, ...]:
+    """With their prefix, in the kernel's order. What is added wins over what is dropped.
+
+    ALL and privileged are all that the agent has; one that is named must be among them. Raises NotHeld.
+    """
+    every = [name for name in _ALL if ours & capabilities.mask([name])]
+    for word in security.cap_add:
+        if word != "ALL" and f"CAP_{word}" not in every:
+            raise NotHeld(
+                f"capability {word}: the node's agent does not have it itself: run the agent with it, "
+                "choose another node, or take it out of security.capAdd"
+            )
     if security.privileged:
-        return _ALL
+        return tuple(every)
     added, dropped = _names(security.cap_add), _names(security.cap_drop)
-    return tuple(name for name in _ALL if name in added or (name in USUAL and name not in dropped))
+    return tuple(name for name in every if name in added or (name in USUAL and name not in dropped))
 
 
 def _names(words: tuple[str, ...]) -> frozenset[str]:

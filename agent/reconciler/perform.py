@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
+from agent.linux import permitted
 from agent.network.attachment import Attached
 from agent.probes.prober import Prober
 from agent.probes.schedule import Probes, Target
@@ -142,6 +143,7 @@ class Performer:
                 hostname=asked.hostname,
                 netns=_attached(seen).netns,
                 files=self.rooms.prepared[asked.key][spec.name],
+                ours=permitted.capabilities(),
             ),
             layers=image.layers,
             logs=logs,

@@ -7,6 +7,7 @@ from agent.network.addresses import NoAddressLeftError
 from agent.network.attachment import NetworkError
 from agent.reconciler.accounts import UnknownUser
 from agent.reconciler.configuration import NothingToRun
+from agent.reconciler.confinement import NotHeld
 from agent.reconciler.files import FileMissing
 from agent.runtime.container import LaunchFailed
 from orch.oci.failure import ImageFailure, Reason
@@ -48,6 +49,8 @@ def explain(error: Exception, doing: str) -> Explained:
             return Explained("UnknownUser", str(error), permanent=True)
         case NothingToRun():
             return Explained("NothingToRun", str(error), permanent=True)
+        case NotHeld():
+            return Explained("CapabilityMissing", str(error), permanent=True)
         case FileMissing():
             return Explained("FileMissing", str(error))
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):

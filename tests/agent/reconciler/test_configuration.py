@@ -2,9 +2,10 @@
 
 import pytest
 
-from agent.reconciler import configuration
+from agent.reconciler import configuration, confinement
 from agent.reconciler.accounts import Account, UnknownUser, find
 from agent.reconciler.configuration import Mounted, NothingToRun, arguments
+from agent.runtime import capabilities
 from agent.runtime.container import Launch
 from agent.runtime.plan import plan
 from orch.model.container import ContainerSpec, ResourceAmounts, ResourceSpec, VolumeMount
@@ -136,6 +137,15 @@ def test_capabilities_are_few_unless_they_are_asked_for() -> None:
     assert _capabilities(capDrop=["ALL"]) == set()
     assert _capabilities(capDrop=["ALL"], capAdd=["KILL"]) == {"CAP_KILL"}
     assert _capabilities(privileged=True) > usual | {"CAP_SYS_ADMIN", "CAP_MKNOD"}
+
+
+def test_nobody_gives_more_than_he_has() -> None:
+    kill, raw = capabilities.mask(["CAP_KILL"]), SecuritySpec(cap_add=("NET_RAW",))
+
+    assert confinement.capabilities_of(SecuritySpec(privileged=True), kill) == ("CAP_KILL",)
+    assert confinement.capabilities_of(SecuritySpec(), kill) == ("CAP_KILL",)
+    with pytest.raises(confinement.NotHeld, match="NET_RAW: the node's agent does not have it"):
+        confinement.capabilities_of(raw, kill)
 
 
 def test_what_is_added_for_a_user_who_is_not_root_survives_the_exec() -> None:
