@@ -5,7 +5,15 @@ import os
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import cgroup, enter, handshake, init, packets, tinyinit
+from agent.runtime import (
+    cgroup,
+    enter,
+    handshake,
+    hooks,
+    init,
+    packets,
+    tinyinit,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,22 +23,38 @@ if TYPE_CHECKING:
     Packet = dict[str, Any]
 
 
+_SIGKILL = 9
+
+
 class Birth:
     """A process between clone and exec."""
 
-    __slots__ = ("failure", "pid", "pidfd", "ready", "sock", "terminal")
+    __slots__ = ("created", "failure", "hooks_are_due", "pid", "pidfd", "ready", "sock", "terminal")
 
     def __init__(self, pid: int, pidfd: int, sock: "_socket.socket") -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.sock = sock
         self.ready = False
+        self.created = False
+        """It waits at its gate; whoever opens that hears the rest."""
+        self.hooks_are_due = False
+        """It waits for prestart and createRuntime hooks, and then for `hooked`."""
         self.failure: list[str] = []
         self.terminal = -1
+        """The master of its terminal, ours to close; -1 without one."""
 
     def go(self) -> None:
+        """Its pid is written down."""
+        self._say(handshake.GO)
+
+    def hooked(self) -> None:
+        self.hooks_are_due = False
+        self._say(handshake.HOOKED)
+
+    def _say(self, word: bytes) -> None:
         try:
-            self.sock.send(handshake.GO)
+            self.sock.send(word)
         except BrokenPipeError:
             return  # it has failed already, and what it said about that is waiting
 
@@ -50,12 +74,17 @@ class Birth:
                 self.failure = [packet["step"], packet["message"]]
             elif packet.get("terminal"):
                 self.terminal = fds[0]
+            elif packet.get("runtime"):
+                self.hooks_are_due = True
+                return False
+            elif packet.get("created"):
+                self.created = True
             elif packet.get("ready"):
                 self.ready = True
 
     def outcome(self) -> list[str]:
-        """Step and message of a failure; empty when the payload runs."""
-        if self.failure or self.ready:
+        """Step and message of a failure; empty when the payload runs, or waits at its gate."""
+        if self.failure or self.ready or self.created:
             return self.failure
         why = "the process was killed while it was set up; a memory or pids limit may be too low to start"
         return ["start", why]
@@ -77,29 +106,80 @@ class Midwife:
                 self.init_program = tinyinit.program()
             plan["init_program"] = self.init_program
         ours, theirs = _pair()
-        flags = plan["clone"] & ~c.CLONE_NEWCGROUP
-        pid, pidfd = syscalls.clone(flags)
+        pid, pidfd = self._bear(plan)
         if pid == 0:
             init.become(plan, theirs, self.cgroups, self.place, self.last_capability)
         theirs.close()
         return Birth(pid, pidfd, ours)
 
     def enter(self, plan: "Plan", fds: list[int]) -> Birth:
-        """A child of ours that is born inside the container's pid namespace."""
+        """A child of ours that is born inside the container's pid namespace.
+
+        The plan: what plan_process makes, and `container` (its name), `pid`, `pidfd`, `namespaces` (flags of
+        those to join) and `group` of the container; `stdio` "inherit" or "terminal", `console_socket` and
+        `preserve_fds` as for a main process. `fds`: what becomes its 0, 1 and 2; none to inherit ours.
+        """
         ours, theirs = _pair()
-        inside = os.open(f"/proc/{plan['pid']}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            syscalls.setns(inside, c.CLONE_NEWPID)
-            try:
-                pid, pidfd = syscalls.clone(0)
-                if pid == 0:
-                    enter.become(plan, theirs, self.cgroups, fds, self.last_capability)
-            finally:
-                syscalls.setns(self.own_pid_namespace, c.CLONE_NEWPID)
-        finally:
-            os.close(inside)
+        pid, pidfd = self._bear_inside(f"/proc/{plan['pid']}/ns/pid", 0)
+        if pid == 0:
+            enter.become(plan, theirs, self.cgroups, fds, self.last_capability)
         theirs.close()
         return Birth(pid, pidfd, ours)
+
+    def _bear(self, plan: "Plan") -> tuple[int, int]:
+        flags = plan["clone"] & ~(c.CLONE_NEWCGROUP | c.CLONE_NEWTIME)  # those it makes itself, on its way
+        for flag, path in plan["join"]:
+            if flag == c.CLONE_NEWPID:
+                return self._bear_inside(path, flags)
+        return syscalls.clone(flags)
+
+    def _bear_inside(self, pid_namespace: str, flags: int) -> tuple[int, int]:
+        """A process cannot change its pid namespace: its parent goes there and comes back."""
+        try:
+            inside = os.open(pid_namespace, os.O_RDONLY | os.O_CLOEXEC)
+            syscalls.setns(inside, c.CLONE_NEWPID)
+            os.close(inside)
+        except OSError as error:
+            hint = "a pid namespace must be there before the start"
+            raise handshake.failed("pid", f"join {pid_namespace}", error, hint) from None
+        pid = -1
+        try:
+            pid, pidfd = syscalls.clone(flags)
+        finally:
+            if pid:
+                syscalls.setns(self.own_pid_namespace, c.CLONE_NEWPID)
+        return pid, pidfd
+
+
+def kinds(plan: "Plan") -> int:
+    """The flags of all namespaces that are not its parent's: what a second process has to join."""
+    flags: int = plan["clone"]
+    for flag, _ in plan["join"]:
+        flags |= flag
+    return flags
+
+
+def attend(birth: Birth, plan: "Plan") -> list[str]:
+    """Wait for a birth, and run the hooks that are due; step and message of a failure, or nothing.
+
+    For a program with one container; the shim has a loop. After a failure the process has ended or is
+    being killed, and remains to be reaped.
+    """
+    state = {**plan["state"], "status": "creating", "pid": birth.pid}
+    birth.sock.setblocking(True)
+    while not birth.hear():
+        if not birth.hooks_are_due:
+            continue
+        try:
+            for kind in ("prestart", "createRuntime"):
+                hooks.run(kind, plan["hooks"], state)
+        except handshake.StepFailed as failure:
+            birth.failure = [failure.step, failure.message]
+            syscalls.kill_process(birth.pidfd, _SIGKILL)
+            break
+        birth.hooked()
+    birth.sock.close()
+    return birth.outcome()
 
 
 def _pair() -> "tuple[_socket.socket, _socket.socket]":

@@ -164,7 +164,7 @@ class Runtime:
         """
         process: dict[str, Any] = {"args": list(args), "terminal": terminal}
         if size is not None:
-            process["size"] = list(size)
+            process["console_size"] = list(size)
         if cwd is not None:
             process["cwd"] = cwd
         if user is not None:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.runtime.refusals import LaunchFailed as LaunchFailed
+from agent.runtime import refusals
+
+LaunchFailed = refusals.LaunchFailed
 
 
 @dataclass(frozen=True, slots=True)

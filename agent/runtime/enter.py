@@ -4,12 +4,10 @@ The shim has already put it into the container's pid namespace; it joins the res
 privileges as the container's own process, and executes.
 """
 
-import fcntl
 import os
 
-from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import handshake, init, packets, privileges
+from agent.runtime import handshake, init, labels, privileges, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,16 +17,15 @@ if TYPE_CHECKING:
     from agent.runtime.cgroup import Cgroups
     from agent.runtime.init import Plan
 
-_TIOCSPTLCK = 0x40045431
-_TIOCGPTPEER = 0x5441
-
 
 def become(
     plan: "Plan", sock: "_socket.socket", cgroups: "Cgroups", fds: list[int], last_capability: int
 ) -> "NoReturn":
-    """Never returns: the process runs, or the shim has been told why not."""
+    """Never returns: the process runs, or whoever is at the other end has been told why not."""
     try:
-        init.keep_only([sock.fileno(), plan["pidfd"], *fds])
+        preserved = range(3, 3 + plan["preserve_fds"])
+        console = [plan["console_socket"]] if plan["console_socket"] >= 0 else []
+        init.keep_only([sock.fileno(), plan["pidfd"], *fds, *console, *preserved])
         _become(plan, sock, cgroups, fds, last_capability)
     except handshake.StepFailed as failure:
         init.report(sock, failure.step, failure.message)
@@ -40,36 +37,34 @@ def become(
 def _become(
     plan: "Plan", sock: "_socket.socket", cgroups: "Cgroups", fds: list[int], last_capability: int
 ) -> None:
+    """What is looked up in /proc and /sys is looked up in the host's, before anything of the container's."""
     os.setsid()
+    _run_on(plan, "initial")
+    privileges.limit(plan)
+    labels.check(plan)
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         cgroups.join(plan["group"])
         syscalls.setns(plan["pidfd"], plan["namespaces"])
     except OSError as error:
         raise handshake.failed("enter", f"enter {plan['container']}", error, "it may have ended") from None
-    if plan["terminal"]:
-        _open_terminal(sock, plan["uid"], plan.get("size") or [0, 0])
-    else:
-        for number, fd in enumerate(fds):
-            os.dup2(fd, number)
-    init.enter_directory(plan["cwd"], is_made=False)
-    privileges.limit(plan)
-    privileges.drop(plan, last_capability)
+    _run_on(plan, "final")
+    if plan["stdio"] == "terminal":
+        terminal.attach(sock, plan["console_socket"], plan["uid"], plan["console_size"])
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+    is_inside = init.enter_directory(plan["cwd"], is_made=False)
+    init.filter_and_drop(plan, last_capability)
+    if not is_inside:
+        init.enter_directory(plan["cwd"], is_made=False, is_last=True)
+    labels.write(plan, proc)
     init.execute(plan, sock)
 
 
-def _open_terminal(sock: "_socket.socket", uid: int, size: list[int]) -> None:
-    """A new pty of the container's own devpts, sized before anything can ask; its master travels to the agent."""
-    try:
-        master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-        fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
-        slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
-        fcntl.ioctl(slave, c.TIOCSWINSZ, b"".join(number.to_bytes(2, "little") for number in [*size, 0, 0]))
-        os.fchown(slave, uid, -1)
-        fcntl.ioctl(slave, c.TIOCSCTTY, 0)
-    except OSError as error:
-        hint = "the container needs a devpts on /dev/pts"
-        raise handshake.failed("terminal", "open a terminal in the container", error, hint) from None
-    packets.send(sock, {"terminal": True}, (master,))
-    for number in range(3):
-        os.dup2(slave, number)
-    os.close(master)
+def _run_on(plan: "Plan", when: str) -> None:
+    """CPUs before and after it is in the container's cgroup."""
+    if cpus := plan["cpu_affinity"].get(when):
+        try:
+            os.sched_setaffinity(0, cpus)
+        except OSError as error:
+            raise handshake.failed("scheduler", f"run on CPUs {cpus}", error, "execCPUAffinity") from None

@@ -1,14 +1,25 @@
 """What a starting process says to the shim, and how its failures become sentences.
 
-The words on the socket pair: the child says step and message when it fails, or hands over its terminal;
-the shim says GO; the child says READY just before it executes the payload, and then its end closes by itself.
-An end that closes without READY is a process that was killed on its way.
+The words on the socket pair, in their order:
+
+    parent  GO        pid and start time are written down; without that there is no container
+    child   RUNTIME   (only with hooks prestart or createRuntime) namespaces and root are there: run them
+    parent  HOOKED    they have succeeded
+    child   terminal  (only with one, and no console socket) its master, beside the packet
+    child   CREATED   (only with a gate) all is done up to exec; from here on the gate is where it speaks
+    child   READY     just before it executes the payload; then its end closes by itself
+
+Instead of any of its words the child may say the step and message of a failure. An end that closes without
+READY or CREATED is a process that was killed on its way.
 """
 
 import errno
 import os
 
 GO = b"go"
+HOOKED = b"hooked"
+RUNTIME = {"runtime": True}
+CREATED = {"created": True}
 READY = {"ready": True}
 
 _MEANING = {

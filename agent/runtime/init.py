@@ -6,10 +6,22 @@ codec is loaded on the way. Whatever fails becomes a sentence on the handshake s
 
 import errno
 import os
+import stat
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import handshake, packets, privileges, rootfs
+from agent.runtime import (
+    gate,
+    handshake,
+    hooks,
+    labels,
+    namespaces,
+    packets,
+    privileges,
+    rootfs,
+    sysctl,
+    terminal,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +35,8 @@ if TYPE_CHECKING:
 _LAST_RESORT = 255
 _SIGPIPE = 13
 _MOST_DESCRIPTORS = 0x7FFFFFFF
+_MOST_USERS_BYTES = 1 << 20
+_NULL_DEVICE = os.makedev(1, 3)
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -34,15 +48,21 @@ def last_capability() -> int:
 def become(
     plan: "Plan", sock: "_socket.socket", cgroups: "Cgroups", place: str, last_capability: int
 ) -> "NoReturn":
-    """Never returns: the payload runs, or the shim has been told why not."""
+    """Never returns: the payload runs, or whoever is at the other end of the socket has been told why not."""
     try:
-        keep_only([sock.fileno(), *([plan["init_program"]] if plan["init"] else [])])
+        keep_only([sock.fileno(), *_kept(plan)])
         _become(plan, sock, cgroups, place, last_capability)
     except handshake.StepFailed as failure:
         report(sock, failure.step, failure.message)
     except BaseException as error:
         report(sock, "start", f"{type(error).__name__}: {error}")
     os._exit(_LAST_RESORT)
+
+
+def _kept(plan: "Plan") -> list[int]:
+    """What of its parent's descriptors a container is given, or needs on its way."""
+    special = [plan["console_socket"], plan["gate"], plan["init_program"] if plan["init"] else -1]
+    return [fd for fd in special if fd >= 0] + list(range(3, 3 + plan["preserve_fds"]))
 
 
 def keep_only(fds: list[int]) -> None:
@@ -67,39 +87,127 @@ def _become(
 ) -> None:
     os.setsid()
     doors, helper = _begin_to_join(cgroups, plan)
-    _join_network(plan["network"])
-    _redirect(plan["stdout"], plan["stderr"])
+    namespaces.join(plan["join"])
+    if plan["clone"] & c.CLONE_NEWTIME:
+        namespaces.make_time(plan["time_offsets"])
+    if plan["stdio"] == "fifos":
+        _redirect(plan["stdout"], plan["stderr"])
     privileges.limit(plan)
-    rootfs.enter(plan, place, plan["root"])
+    labels.check(plan)
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the host's
+    hooked = _Hooked(plan, sock)
+    if plan["clone"] & c.CLONE_NEWNS:
+        rootfs.enter(plan, place, plan["root"], hooked.before_pivot)
+    else:
+        hooked.before_pivot()
+        _change_root(plan["rootfs"])
+    sysctl.apply(plan["sysctl"], proc)
     _finish_joining(doors, helper, plan["group"])
     if plan["clone"] & c.CLONE_NEWCGROUP:
         syscalls.unshare(c.CLONE_NEWCGROUP)  # after joining: the group becomes the root that it sees
-    rootfs.mount_cgroups(plan)
-    if plan["clone"] & c.CLONE_NEWUTS:
-        _name(plan["hostname"], plan["domainname"])
-    enter_directory(plan["cwd"], is_made=True)
+    if plan["clone"] & c.CLONE_NEWNS:
+        rootfs.mount_cgroups(plan)
+    _name(plan["hostname"], plan["domainname"])
+    if plan["stdio"] == "terminal":
+        terminal.attach(sock, plan["console_socket"], plan["uid"], plan["console_size"])
+        terminal.bind_console()
+    _find_home(plan)
+    is_inside = enter_directory(plan["cwd"], is_made=True)
     if plan["init"]:
         _fork_behind_init(plan, sock, last_capability)
-    _wait_for_go(sock)
+    hooked.wait_for_go()
+    filter_and_drop(plan, last_capability)
+    if not is_inside:
+        enter_directory(plan["cwd"], is_made=False, is_last=True)
+    if plan["gate"] >= 0:
+        sock = _wait_at_gate(plan, sock)
+    _start(plan, sock, proc, hooked.pid)
+
+
+def _start(plan: "Plan", sock: "_socket.socket", proc: int, pid: int) -> None:
+    try:
+        hooks.run("startContainer", plan["hooks"], {**plan["state"], "status": "created", "pid": pid})
+        labels.write(plan, proc)
+        execute(plan, sock)
+    except handshake.StepFailed as failure:
+        report(sock, failure.step, failure.message)
+    os._exit(_LAST_RESORT)
+
+
+class _Hooked:
+    """Where a start waits for others: for the word of its parent, and for hooks."""
+
+    def __init__(self, plan: "Plan", sock: "_socket.socket") -> None:
+        self.plan = plan
+        self.sock = sock
+        self.has_word = False
+        self.pid = int(os.readlink("/proc/self")) if plan["hooks"] else 0  # as the host counts
+        """Host's /proc: inside its own it would be 1."""
+
+    def before_pivot(self) -> None:
+        hooked = self.plan["hooks"]
+        if hooked.keys() & {"prestart", "createRuntime"}:
+            self.wait_for_go()
+            packets.send(self.sock, handshake.RUNTIME)
+            if self.sock.recv(len(handshake.HOOKED)) != handshake.HOOKED:
+                os._exit(_LAST_RESORT)
+        hooks.run("createContainer", hooked, {**self.plan["state"], "status": "creating", "pid": self.pid})
+
+    def wait_for_go(self) -> None:
+        """Our parent has written down pid and start time; without that there is no container."""
+        if not self.has_word and self.sock.recv(len(handshake.GO)) != handshake.GO:
+            os._exit(_LAST_RESORT)
+        self.has_word = True
+
+
+def _change_root(root: str) -> None:
+    """Without a mount namespace of its own nothing is mounted for it, and nothing may be."""
+    try:
+        os.chroot(root)
+        os.chdir("/")
+    except OSError as error:
+        raise handshake.failed("root", f"enter {root}", error) from None
+
+
+def filter_and_drop(plan: "Plan", last_capability: int) -> None:
+    """Without no_new_privileges only root may install a filter, so it comes before the drop, not after it."""
+    if plan["stdio"] == "inherit":
+        _own_standard_streams(plan["uid"])
+    privileges.schedule(plan)
+    if plan["seccomp"] and not plan["no_new_privileges"]:
+        syscalls.seccomp_filter(plan["seccomp"])
     privileges.drop(plan, last_capability)
-    execute(plan, sock)
+
+
+def _own_standard_streams(uid: int) -> None:
+    """So that the payload's user may open /dev/stdout again; what cannot change hands stays as it is."""
+    for fd in range(3):
+        try:
+            status = os.fstat(fd)
+            if status.st_uid != uid and not stat.S_ISDIR(status.st_mode) and status.st_rdev != _NULL_DEVICE:
+                os.fchown(fd, uid, -1)
+        except OSError:
+            continue
+
+
+def _wait_at_gate(plan: "Plan", sock: "_socket.socket") -> "_socket.socket":
+    """Created; what goes wrong from here on is heard by whoever starts it."""
+    _look_up(plan["args"][0], plan["env"])
+    packets.send(sock, handshake.CREATED)
+    sock.close()
+    return gate.wait(plan["gate"])
 
 
 def execute(plan: "Plan", sock: "_socket.socket") -> None:
     """Replace this process by the payload; on failure say which file was missing where."""
     packets.send(sock, handshake.READY)
     syscalls.default_signal(_SIGPIPE)  # Python ignores it, and a payload would inherit that
-    if plan["seccomp"]:
+    if plan["seccomp"] and plan["no_new_privileges"]:
         syscalls.seccomp_filter(plan["seccomp"])
-    syscalls.close_range(3, 0xFFFFFFFF, c.CLOSE_RANGE_CLOEXEC)
+    syscalls.close_range(3 + plan["preserve_fds"], 0xFFFFFFFF, c.CLOSE_RANGE_CLOEXEC)
     args, env = plan["args"], plan["env"]
-    name = args[0]
-    if "/" in name:
-        candidates = [name]
-    else:
-        candidates = [f"{part or '.'}/{name}" for part in env.get("PATH", _DEFAULT_PATH).split(":")]
     denied = None
-    for path in candidates:
+    for path in _candidates(args[0], env):
         try:
             os.execve(path, args, env)
         except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +216,23 @@ def execute(plan: "Plan", sock: "_socket.socket") -> None:
             denied = handshake.failed("exec", f"exec {path}", error, "it must be a file with the x bit")
         except OSError as error:
             raise handshake.failed("exec", f"exec {path}", error) from None
-    raise denied or _missing(name, env.get("PATH", _DEFAULT_PATH))
+    raise denied or _missing(args[0], env.get("PATH", _DEFAULT_PATH))
+
+
+def _candidates(name: str, env: dict[str, str]) -> list[str]:
+    if "/" in name:
+        return [name]
+    return [f"{part or '.'}/{name}" for part in env.get("PATH", _DEFAULT_PATH).split(":")]
+
+
+def _look_up(name: str, env: dict[str, str]) -> None:
+    """What can be known before exec: so that create fails, and not only start."""
+    there = [path for path in _candidates(name, env) if os.path.exists(path)]
+    if not there:
+        raise _missing(name, env.get("PATH", _DEFAULT_PATH))
+    if not any(os.path.isfile(path) and os.access(path, os.X_OK) for path in there):
+        why = "permission denied; it must be a file with the x bit"
+        raise handshake.StepFailed("exec", f"exec {there[0]}: {why}")
 
 
 def _missing(name: str, path: str) -> handshake.StepFailed:
@@ -161,18 +285,6 @@ def _finish_joining(doors: list[int], helper: int, group: str) -> None:
         raise handshake.failed("cgroup", f"join {group}", error, hint) from None
 
 
-def _join_network(path: str) -> None:
-    if not path:
-        return
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        syscalls.setns(fd, c.CLONE_NEWNET)
-        os.close(fd)
-    except OSError as error:
-        hint = "the network namespace must be made before the start"
-        raise handshake.failed("network", f"join {path}", error, hint) from None
-
-
 def _redirect(stdout: str, stderr: str) -> None:
     """Read and write on purpose: a reader of its own keeps the payload from ever seeing SIGPIPE."""
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -194,21 +306,42 @@ def _name(hostname: str, domainname: str) -> None:
         raise handshake.failed("hostname", f"set {hostname}", error, "at most 64 characters") from None
 
 
-def enter_directory(path: str, *, is_made: bool) -> None:
+def enter_directory(path: str, *, is_made: bool, is_last: bool = False) -> bool:
+    """False for one that only its user may enter: to be tried again as that user."""
     try:
         if is_made:
             os.makedirs(path, 0o755, exist_ok=True)
         os.chdir(path)
-        if not os.getcwd().startswith("/"):  # "(unreachable)": a directory outside the root
-            raise handshake.StepFailed("cwd", f"enter {path}: it lies outside the container")
+    except PermissionError as error:
+        if not is_last:
+            return False
+        raise handshake.failed("cwd", f"enter {path}", error) from None
     except OSError as error:
         raise handshake.failed("cwd", f"enter {path}", error) from None
+    try:
+        if os.getcwd().startswith("/"):
+            return True
+    except OSError:  # how glibc says "(unreachable)": a directory outside the root (CVE-2024-21626)
+        pass
+    raise handshake.StepFailed("cwd", f"enter {path}: it lies outside the container")
 
 
-def _wait_for_go(sock: "_socket.socket") -> None:
-    """The shim has written pid and start time to its journal; without that there is no container."""
-    if sock.recv(len(handshake.GO)) != handshake.GO:
-        os._exit(_LAST_RESORT)
+def _find_home(plan: "Plan") -> None:
+    """HOME, where nobody has said it, is what the image's own list of users says."""
+    if "HOME" in plan["env"]:
+        return
+    plan["env"]["HOME"] = "/"
+    try:
+        fd = os.open("/etc/passwd", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return
+    rows = (line.split(b":") for line in os.read(fd, _MOST_USERS_BYTES).split(b"\n"))
+    os.close(fd)
+    uid = str(plan["uid"]).encode()
+    for row in rows:
+        if len(row) > 5 and row[2] == uid:
+            plan["env"]["HOME"] = os.fsdecode(row[5]) or "/"
+            return
 
 
 def _fork_behind_init(plan: "Plan", sock: "_socket.socket", last_capability: int) -> None:

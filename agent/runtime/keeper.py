@@ -3,7 +3,6 @@
 import os
 import time
 
-from agent.linux import constants as c
 from agent.linux import syscalls
 from agent.runtime import births, cgroup, exits, handshake, journal, loglink
 from agent.runtime.eventloop import Loop
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
     Reply = Callable[..., None]
 
 _PROCESS = (
-    *("env", "cwd", "uid", "gid", "groups", "umask", "capabilities", "rlimits"),
-    *("no_new_privileges", "oom_score_adj", "seccomp"),
+    *("env", "cwd", "uid", "gid", "groups", "umask", "capabilities", "rlimits", "seccomp"),
+    *("no_new_privileges", "oom_score_adj", "scheduler", "io_priority", "cpu_affinity"),
+    *("apparmor", "selinux", "console_size"),
 )
 """What of a plan a second process needs."""
 _RETRY_SECONDS = 0.002
@@ -110,9 +110,12 @@ class Keeper:
         try:
             self._prepare(container, plan)
             birth = self.midwife.launch(plan)
-        except OSError as error:
-            failure = handshake.failed("prepare", str(error.filename or error.args[0]), error)
+        except handshake.StepFailed as failure:
             self._discard(container, [failure.step, failure.message])
+            return
+        except OSError as error:
+            failed = handshake.failed("prepare", str(error.filename or error.args[0]), error)
+            self._discard(container, [failed.step, failed.message])
             return
         container.birth = birth
         container.pidfd = birth.pidfd
@@ -347,7 +350,7 @@ def _entry(plan: "Packet", boot_id: str) -> "Entry":
         "at": 0.0,
         "acknowledged": False,
         "boot_id": boot_id,
-        "namespaces": plan["clone"] | (c.CLONE_NEWNET if plan["network"] else 0),
+        "namespaces": births.kinds(plan),
         "process": {key: plan[key] for key in _PROCESS},
         "log": {
             "directory": plan["logs"],

@@ -1,173 +1,131 @@
 """OCI runtime configuration → the plan that a starting container carries out step by step (pure).
 
 Everything is looked up here, so that the process on its way into the container only follows. What is not
-supported yet is refused by its key, never ignored.
+supported is refused by its key, never ignored; what the specification does not know is ignored, as it says.
+The parts stand in files of their own: plan_process, plan_namespaces, plan_hooks, plan_resources, plan_seccomp.
 """
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
 from agent.linux import constants as c
-from agent.runtime import capabilities, mounts, plan_resources, plan_seccomp
-from agent.runtime.container import Launch, LaunchFailed
+from agent.runtime import (
+    mounts,
+    plan_hooks,
+    plan_namespaces,
+    plan_process,
+    plan_resources,
+    plan_seccomp,
+    refusals,
+)
 
-_CONTAINER = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
-_RLIMITS = [
-    "CPU",
-    "FSIZE",
-    "DATA",
-    "STACK",
-    "CORE",
-    "RSS",
-    "NPROC",
-    "NOFILE",
-    "MEMLOCK",
-    "AS",
-    "LOCKS",
-    "SIGPENDING",
-    "MSGQUEUE",
-    "NICE",
-    "RTPRIO",
-    "RTTIME",
-]
-_NAMESPACES = {
-    "mount": c.CLONE_NEWNS,
-    "pid": c.CLONE_NEWPID,
-    "uts": c.CLONE_NEWUTS,
-    "ipc": c.CLONE_NEWIPC,
-    "network": c.CLONE_NEWNET,
-    "cgroup": c.CLONE_NEWCGROUP,
-}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from agent.runtime.container import Launch
+
+    Plan = dict[str, Any]
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
+_MOST_NAME = 200
 _FILE_SYSTEMS = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup"}
-_UNLIMITED = (1 << 64) - 1
-
-Plan = dict[str, Any]
 
 
-def plan(launch: Launch) -> Plan:
-    """The plan of a launch; LaunchFailed names the key that is wrong or not supported yet."""
-    if not _CONTAINER.fullmatch(launch.container) or not _CONTAINER.fullmatch(launch.sandbox):
-        raise _refused("container", f"{launch.container!r} is not a name; use [a-z0-9.-]")
+def plan(launch: "Launch") -> "Plan":
+    """The plan of a launch by the agent: layers as its root, output into FIFOs; LaunchFailed names the key."""
+    for name in (launch.container, launch.sandbox):
+        if not 0 < len(name) <= _MOST_NAME or not set(name) <= _NAME or name[0] in ".-":
+            raise refusals.refused("container", f"{name!r} is not a name; use [a-z0-9.-]")
     if not launch.layers:
-        raise _refused("layers", "a container needs at least one layer as its root")
+        raise refusals.refused("layers", "a container needs at least one layer as its root")
     for layer in launch.layers:
         if "," in layer or ":" in layer:
-            raise _refused("layers", f"{layer}: the path of a layer holds no comma or colon")
-    try:
-        return _plan(launch)
-    except (TypeError, AttributeError) as error:
-        raise _refused("config", f"has a value of the wrong shape: {error}") from error
-
-
-def _plan(launch: Launch) -> Plan:
-    config = launch.config
-    _known(config, "", "ociVersion process root mounts hostname domainname annotations linux")
-    linux = config.get("linux", {})
-    _known(
-        linux,
-        "linux.",
-        "namespaces resources maskedPaths readonlyPaths sysctl rootfsPropagation seccomp",
-    )
-    if linux.get("rootfsPropagation", "private") not in {"private", "rprivate", "slave", "rslave"}:
-        raise _refused("linux.rootfsPropagation", "only private and slave are supported yet")
-    root = config.get("root", {})
-    _known(root, "root.", "path readonly")
-    flags, network = _namespaces(linux.get("namespaces", []))
-    return {
-        "container": launch.container,
+            raise refusals.refused("layers", f"{layer}: the path of a layer holds no comma or colon")
+    made = of_config(launch.config, container=launch.container)
+    terminal = bool(launch.config["process"].get("terminal"))
+    return made | {
         "sandbox": launch.sandbox,
         "logs": launch.logs,
         "log_max_bytes": launch.log_max_bytes,
         "log_max_files": launch.log_max_files,
         "init": launch.init,
         "layers": list(launch.layers),
-        "clone": flags,
-        "network": network,
-        "readonly": bool(root.get("readonly")),
-        "mounts": [_mount(number, entry) for number, entry in enumerate(config.get("mounts", []))],
-        "hostname": config.get("hostname", ""),
-        "domainname": config.get("domainname", ""),
-        "masked": list(linux.get("maskedPaths", [])),
-        "readonly_paths": list(linux.get("readonlyPaths", [])),
-        "sysctl": [[key.replace(".", "/"), str(value)] for key, value in linux.get("sysctl", {}).items()],
-        "limits": plan_resources.limits(linux.get("resources", {})),
-        "seccomp": plan_seccomp.program(linux.get("seccomp")),
-        **_process(config.get("process", {})),
+        "stdio": "terminal" if terminal else "fifos",
     }
 
 
-def _process(process: Mapping[str, Any]) -> Plan:
-    _known(
-        process,
-        "process.",
-        "terminal user args env cwd capabilities rlimits noNewPrivileges oomScoreAdj",
+def of_config(config: "Mapping[str, Any]", *, container: str, root: str = "", bundle: str = "/") -> "Plan":
+    """The plan of a bare configuration, with a directory as its root; LaunchFailed names the key.
+
+    The caller adds `group` (of its cgroup driver), and chooses:
+    `stdio`          "inherit": descriptors 0, 1, 2 as they are; "terminal": a pty of the container's devpts,
+                     of `console_size`; "fifos": the paths `stdout` and `stderr`
+    `console_socket` a connected socket that the pty's master is sent over with its name, as runc does;
+                     -1: it is said on the handshake, and Birth.terminal holds it
+    `preserve_fds`   so many descriptors from 3 on stay open in the payload
+    `gate`           a listening socket (gate.listen) that the child waits at before exec; -1: none
+    `init`           the tiny init as PID 1
+    `root`           an empty directory with `upper` and `work`, where `layers` are given instead of a root
+    """
+    try:
+        return _of_config(config, container, root, bundle)
+    except (TypeError, AttributeError) as error:
+        raise refusals.refused("config", f"has a value of the wrong shape: {error}") from error
+
+
+def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: str) -> "Plan":
+    linux = config.get("linux") or {}
+    refusals.unsupported(
+        linux,
+        "linux.",
+        "cgroupsPath intelRdt memoryPolicy mountLabel netDevices personality",
     )
-    if process.get("terminal"):
-        raise _refused("process.terminal", "a main process with a terminal is not supported yet; use enter")
-    if not process.get("args"):
-        raise _refused("process.args", "is empty: neither image nor service says what to run")
-    cwd = process.get("cwd", "/")
-    if not cwd.startswith("/"):
-        raise _refused("process.cwd", f"{cwd} is not absolute")
-    user = process.get("user", {})
-    _known(user, "process.user.", "uid gid additionalGids umask")
+    version = config.get("ociVersion", "")
+    state = {
+        "ociVersion": version,
+        "id": container,
+        "bundle": bundle,
+        "annotations": config.get("annotations") or {},
+    }
     return {
-        "args": list(process["args"]),
-        "env": _environment(process.get("env", [])),
-        "cwd": cwd,
-        "uid": user.get("uid", 0),
-        "gid": user.get("gid", 0),
-        "groups": list(user.get("additionalGids", [])),
-        "umask": user.get("umask", 0o022),
-        "capabilities": _capabilities(process.get("capabilities", {})),
-        "rlimits": [_rlimit(entry) for entry in process.get("rlimits", [])],
-        "no_new_privileges": bool(process.get("noNewPrivileges")),
-        "oom_score_adj": process.get("oomScoreAdj"),
+        "container": container,
+        "rootfs": root,
+        "layers": [],
+        "root": "",
+        "alone": False,
+        "init": False,
+        "limits": plan_resources.limits(linux.get("resources") or {}),
+        "seccomp": plan_seccomp.program(linux.get("seccomp")),
+        "hooks": plan_hooks.plan(config.get("hooks") or {}),
+        "state": state,
+        "stdio": "terminal" if (config.get("process") or {}).get("terminal") else "inherit",
+        "console_socket": -1,
+        "preserve_fds": 0,
+        "gate": -1,
+        "readonly": bool((config.get("root") or {}).get("readonly")),
+        "mounts": [_mount(number, entry) for number, entry in enumerate(config.get("mounts") or [])],
+        "masked": list(linux.get("maskedPaths") or []),
+        "readonly_paths": list(linux.get("readonlyPaths") or []),
+        **plan_namespaces.plan(config),
+        **plan_process.plan(config.get("process") or {}),
     }
 
 
-def _environment(entries: list[str]) -> dict[str, str]:
-    pairs = (entry.partition("=") for entry in entries)
-    return {name: value for name, _, value in pairs if name}
-
-
-def _namespaces(entries: list[Mapping[str, Any]]) -> tuple[int, str]:
-    """Flags for clone, and the path of the network namespace to join ("" for none)."""
-    flags = 0
-    network = ""
-    for entry in entries:
-        kind = entry.get("type")
-        if kind not in _NAMESPACES:
-            raise _refused("linux.namespaces", f"a {kind} namespace is not supported yet")
-        if path := entry.get("path"):
-            if kind != "network":
-                raise _refused("linux.namespaces", f"joining a {kind} namespace by path is not supported yet")
-            network = path
-        else:
-            flags |= _NAMESPACES[kind]
-    for kind in ("mount", "pid"):
-        if not flags & _NAMESPACES[kind]:
-            raise _refused("linux.namespaces", f"a container without a {kind} namespace is not supported yet")
-    return flags, network
-
-
-def _mount(number: int, entry: Mapping[str, Any]) -> Plan:
+def _mount(number: int, entry: "Mapping[str, Any]") -> "Plan":
     where = f"mounts[{number}]"
-    _known(entry, f"{where}.", "destination source type options")
+    refusals.unsupported(entry, f"{where}.", "uidMappings gidMappings")
     target = entry["destination"]
     if not target.startswith("/"):
-        raise _refused(f"{where}.destination", f"{target} is not absolute")
+        raise refusals.refused(f"{where}.destination", f"{target} is not absolute")
     try:
         options = mounts.options(entry.get("options", []))
     except ValueError as error:
-        raise _refused(f"{where}.options", f"{error} is not supported yet") from error
+        raise refusals.refused(f"{where}.options", f"{error} is not supported yet") from error
     binding = bool(options.flags & c.MS_BIND) or entry.get("type") in {"bind", "rbind"}
     kind = "bind" if binding else entry.get("type", "")
     if kind not in _FILE_SYSTEMS | {"bind"}:
-        raise _refused(f"{where}.type", f"{kind or 'none'} is not supported yet")
+        raise refusals.refused(f"{where}.type", f"{kind or 'none'} is not supported yet")
     if binding and options.data:
-        raise _refused(f"{where}.options", f"{options.data} is not supported yet")
+        raise refusals.refused(f"{where}.options", f"{options.data} is not supported yet")
     return {
         "kind": kind,
         "source": entry.get("source", kind),
@@ -178,31 +136,3 @@ def _mount(number: int, entry: Mapping[str, Any]) -> Plan:
         "propagation": options.propagation,
         "data": options.data,
     }
-
-
-def _capabilities(sets: Mapping[str, Any]) -> dict[str, int]:
-    _known(sets, "process.capabilities.", "bounding effective permitted inheritable ambient")
-    try:
-        names = ("bounding", "effective", "permitted", "inheritable", "ambient")
-        return {name: capabilities.mask(sets.get(name, [])) for name in names}
-    except KeyError as error:
-        raise _refused("process.capabilities", f"{error.args[0]} is not a capability") from error
-
-
-def _rlimit(entry: Mapping[str, Any]) -> list[int]:
-    kind = str(entry.get("type", "")).removeprefix("RLIMIT_")
-    if kind not in _RLIMITS:
-        raise _refused("process.rlimits", f"{entry.get('type')} is not a limit")
-    soft, hard = (-1 if entry[name] >= _UNLIMITED else entry[name] for name in ("soft", "hard"))
-    return [_RLIMITS.index(kind), soft, hard]
-
-
-def _known(values: Mapping[str, Any], prefix: str, keys: str) -> None:
-    supported = keys.split()
-    for key, value in values.items():
-        if key not in supported and value not in (None, {}, [], ""):
-            raise _refused(f"{prefix}{key}", "is not supported yet; take it out of the configuration")
-
-
-def _refused(key: str, why: str) -> LaunchFailed:
-    return LaunchFailed("config", f"{key} {why}")

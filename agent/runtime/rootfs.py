@@ -15,6 +15,7 @@ from agent.runtime import handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Plan = dict[str, Any]
@@ -31,22 +32,28 @@ _LINKS = (
 _PAGE_BYTES = 4096  # mount(2) takes one page of options
 
 
-def enter(plan: "Plan", place: str, upper: str) -> None:
-    """Make the root at `place` (an empty directory) over `upper`, fill it, and make it "/"."""
+def enter(plan: "Plan", place: str, upper: str, before_pivot: "Callable[[], None]") -> None:
+    """Make the root at `place` (an empty directory) over `upper`, fill it, and make it "/".
+
+    Or of the plan's `rootfs`, a directory. `before_pivot` is where hooks run that want to see the root from
+    outside.
+    """
     try:
         syscalls.mount("", "/", "", c.MS_REC | c.MS_PRIVATE)
     except OSError as error:
         raise handshake.failed("mounts", "make the mounts private", error) from None
     devices = {name: _clone(f"/dev/{name}", f"device {name}") for name in _DEVICES}
     sources = [_source(mount) if mount["kind"] == "bind" else -1 for mount in plan["mounts"]]
-    _overlay(plan["layers"], place, upper)
+    if plan["rootfs"]:
+        place = _bind(plan["rootfs"])
+    else:
+        _overlay(plan["layers"], place, upper)
+    before_pivot()
     _pivot(place)
     for mount, source in zip(plan["mounts"], sources, strict=True):
         if mount["kind"] != "cgroup":
             _mount(mount, source)
     _devices(devices)
-    for path, value in plan["sysctl"]:
-        _sysctl(f"/proc/sys/{path}", value)
     for path in plan["readonly_paths"]:
         _make_readonly(path)
     for path in plan["masked"]:
@@ -88,6 +95,19 @@ def _overlay(layers: list[str], place: str, upper: str) -> None:
         raise handshake.failed("root", what, error, hint) from None
     for fd in opened:
         os.close(fd)
+
+
+def _bind(root: str) -> str:
+    """A directory as it is: it must be a mount of its own to be pivoted to."""
+    try:
+        fd = syscalls.open_tree(
+            c.AT_FDCWD, root, c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC | c.AT_RECURSIVE
+        )
+        syscalls.move_mount(fd, root)
+        os.close(fd)
+    except OSError as error:
+        raise handshake.failed("root", f"use {root} as the root", error) from None
+    return root
 
 
 def _pivot(place: str) -> None:
@@ -187,17 +207,6 @@ def _devices(devices: dict[str, int]) -> None:
                 os.symlink(target, link)
     except OSError as error:
         raise handshake.failed("mounts", "fill /dev", error, "mount a tmpfs on /dev") from None
-
-
-def _sysctl(path: str, value: str) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise handshake.failed("sysctl", f"set {path} to {value}", error) from None
 
 
 def _make_readonly(path: str) -> None:

@@ -59,8 +59,10 @@ class Visitors:
         plan = {**entry["process"], **packet["process"], "container": entry["container"]}
         plan |= {"group": entry["group"], "pid": entry["pid"], "pidfd": container.pidfd}
         plan["namespaces"] = entry["namespaces"]
+        is_terminal = packet["process"]["terminal"]
+        plan |= {"stdio": "terminal" if is_terminal else "given", "console_socket": -1, "preserve_fds": 0}
         try:
-            birth = self.keeper.midwife.enter(plan, fds)
+            birth = self.keeper.midwife.enter(plan, [] if is_terminal else fds)
         except OSError as error:
             reply({"error": ["enter", f"{entry['container']}: {error.strerror}; it may have just ended"]})
             return

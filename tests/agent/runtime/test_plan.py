@@ -19,7 +19,7 @@ def a_launch(config: dict[str, Any], **options: Any) -> Launch:
 def test_defaults_are_dockers() -> None:
     made = plan.plan(a_launch(spec.config(["serve"], network="/run/netns/x")))
 
-    assert made["network"] == "/run/netns/x"
+    assert made["join"] == [[c.CLONE_NEWNET, "/run/netns/x"]]
     assert not made["clone"] & c.CLONE_NEWNET
     assert made["clone"] & c.CLONE_NEWPID
     assert made["capabilities"]["bounding"] == 0xA80425FB
@@ -39,19 +39,30 @@ def test_every_file_system_is_nodev_but_devpts() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("hooks",), {"prestart": []}, "hooks is not supported yet"),
-        (("process", "terminal"), True, "process.terminal"),
+        (("hooks",), {"prestart": [{"path": "x"}]}, "hooks.prestart[0].path x is not an absolute path"),
+        (("hooks",), {"poststop": [{"path": "/x", "timeout": 0}]}, "hooks.poststop[0].timeout 0"),
         (("process", "args"), [], "process.args is empty"),
         (("process", "cwd"), "srv", "process.cwd srv is not absolute"),
-        (("process", "scheduler"), {"policy": "SCHED_IDLE"}, "process.scheduler is not supported yet"),
+        (("process", "args"), ["a\0b"], "process.args 'a\\x00b' holds a zero byte"),
+        (("process", "scheduler"), {"policy": "SCHED_X"}, "process.scheduler.policy SCHED_X is not known"),
+        (("process", "ioPriority"), {"class": "X"}, "process.ioPriority.class X is not known"),
+        (("process", "ioPriority"), {"priority": 8}, "process.ioPriority.priority 8 is not between"),
+        (("process", "execCPUAffinity"), {"final": "0-x"}, "0-x is not a list of CPUs"),
+        (("process", "oomScoreAdj"), 1001, "process.oomScoreAdj 1001 is not between"),
+        (("process", "user"), {"uid": -1}, "process.user -1 is not an id"),
         (("process", "capabilities"), {"bounding": ["CAP_FLY"]}, "CAP_FLY is not a capability"),
+        (("process", "rlimits"), [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}], "soft 2 is above hard 1"),
         (("process", "rlimits"), [{"type": "RLIMIT_X", "soft": 1, "hard": 1}], "RLIMIT_X is not a limit"),
         (("process", "env"), 5, "wrong shape"),
-        (("linux", "uidMappings"), [{}], "linux.uidMappings is not supported yet"),
-        (("linux", "cgroupsPath"), "/x", "linux.cgroupsPath is not supported yet"),
-        (("linux", "namespaces"), [{"type": "user"}], "a user namespace is not supported yet"),
-        (("linux", "namespaces"), [{"type": "pid", "path": "/x"}], "joining a pid namespace by path"),
-        (("linux", "namespaces"), [{"type": "mount"}], "without a pid namespace"),
+        (("linux", "namespaces"), [{"type": "flat"}], "flat is not a kind of namespace"),
+        (("linux", "namespaces"), [{"type": "pid", "path": "x"}], "pid: x is not an absolute path"),
+        (("linux", "namespaces"), [{"type": "pid"}, {"type": "pid"}], "pid is there twice"),
+        (("linux", "timeOffsets"), {"realtime": {"secs": 1}}, "realtime cannot be moved"),
+        (("linux", "timeOffsets"), {"boottime": {"secs": 1}}, "linux.timeOffsets needs a time namespace"),
+        (("linux", "intelRdt"), {"closID": "x"}, "linux.intelRdt is not supported"),
+        (("linux", "sysctl"), {"kernel.panic": "1"}, "kernel.panic belongs to no namespace"),
+        (("linux", "sysctl"), {"kernel.hostname": "x"}, "kernel.hostname is set by hostname"),
+        (("linux", "sysctl"), {"net/../kernel/panic": "x"}, "is not a name"),
         (
             ("mounts",),
             [{"destination": "/x", "type": "bind", "options": ["idmap"]}],
@@ -82,3 +93,19 @@ def test_a_name_that_is_no_safe_path_is_refused(name: str) -> None:
 def test_a_layer_that_would_break_the_mount_is_refused() -> None:
     with pytest.raises(LaunchFailed, match="no comma or colon"):
         plan.plan(a_launch(spec.config(["serve"]), layers=("/a:b",)))
+
+
+def test_what_the_specification_does_not_know_is_ignored() -> None:
+    config = spec.config(["serve"])
+    config["linux"]["somethingNew"] = {"a": 1}
+    config["process"]["somethingNew"] = 1
+
+    assert plan.of_config(config, container="web")["args"] == ["serve"]
+
+
+def test_a_host_name_without_a_name_space_would_be_the_hosts() -> None:
+    config = spec.config(["serve"], hostname="web")
+    config["linux"]["namespaces"] = [{"type": "mount"}, {"type": "pid"}]
+
+    with pytest.raises(LaunchFailed, match="hostname needs a uts namespace"):
+        plan.of_config(config, container="web")
