@@ -15,6 +15,7 @@ from controlplane import plane
 from controlplane import settings as settings_room
 from controlplane.api import datadir, server
 from controlplane.loop import clock
+from controlplane.registry import refusal
 from controlplane.settings import Settings
 from controlplane.store import embedded, etcd, etcd_channel, keys, port, sealing
 
@@ -32,7 +33,13 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:
         asyncio.run(serve(settings))
-    except (datadir.BadDirectory, server.CannotListen, sealing.BadKeyFile, port.StoreError) as error:
+    except (
+        datadir.BadDirectory,
+        server.CannotListen,
+        refusal.CannotServe,
+        sealing.BadKeyFile,
+        port.StoreError,
+    ) as error:
         sys.exit(f"orch-controlplane: {error}")
 
 

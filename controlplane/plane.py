@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from controlplane import core
 from controlplane.api import (
@@ -20,6 +21,9 @@ from controlplane.core import Grounds
 from controlplane.loop import clock
 from controlplane.settings import Settings
 from controlplane.store import etcd_channel, keys, port, sealing
+
+if TYPE_CHECKING:
+    from controlplane.registry import listener
 
 VERSION = "0.1.0"
 OWN_TOKEN_SECONDS = 24 * 3600.0
@@ -48,6 +52,7 @@ class Plane(core.Core):
         self.listeners = server.Listeners(
             self._make_control(), self.sessions, self._make_joiner(), self._credentials()
         )
+        self.registry: listener.Listener | None = None
         self.addresses: list[str] = []
         self.join_address = ""
 
@@ -56,6 +61,7 @@ class Plane(core.Core):
         await self.begin()
         settings = self._grounds.settings
         self.addresses, self.join_address = await self.listeners.start(settings.listen, settings.join_listen)
+        await self._start_registry()
         await self._keep_token()
         await self._wait_led()
         self._spawn("renewals", self._renew_for_ever())
@@ -64,7 +70,22 @@ class Plane(core.Core):
         """Sessions end, the lead is given back, the listeners close."""
         self.sessions.close()
         await self.listeners.stop()
+        if self.registry:
+            await self.registry.stop()
         await self.end()
+
+    async def _start_registry(self) -> None:
+        settings = self._grounds.settings
+        if not settings.registry_listen:
+            return
+        from controlplane.registry import listener  # large, and not wanted everywhere
+
+        self.registry = listener.Listener(listener.store_at(settings.registry_store))
+        held = self.listeners.credentials
+        await self.registry.start(
+            settings.registry_listen, held.server.certificate, held.server.key, held.ca.certificate
+        )
+        self._spawn("registry", self.registry.collect_for_ever())
 
     async def _wait_led(self) -> None:
         """Until this or another control plane leads: after a crash, as long as the leader's lease."""
@@ -130,7 +151,10 @@ class Plane(core.Core):
         while True:
             await asyncio.sleep(RENEWAL_CHECK_SECONDS)
             checks += 1
-            self.listeners.renew(self._credentials())
+            held = self._credentials()
+            self.listeners.renew(held)
+            if self.registry:
+                self.registry.renew(held.server.certificate, held.server.key)
             if checks * RENEWAL_CHECK_SECONDS >= OWN_TOKEN_SECONDS / 2:
                 checks = 0
                 try:

@@ -9,6 +9,7 @@ The data directory holds, besides the store of an embedded etcd in `etcd/`:
 | `server.crt`, `server.key` | this control plane's own certificate, made anew when it is due |
 | `admin.crt`, `admin.key` | an administrator's certificate for `orchctl`, to be used with `ca.crt` |
 | `join-token` | a token for `orch-agent --join`, valid and renewed while the control plane runs (0600) |
+| `registry/` | the cluster's own images, unless `--registry-store` says otherwise |
 | `sealing.key` | encrypts secrets before they reach the store (0600) |
 
 Another control plane of the cluster needs copies of `ca.crt`, `ca.key` and `sealing.key` before it starts.
@@ -23,6 +24,8 @@ from pathlib import Path
 
 DEFAULT_PORT = 7420
 DEFAULT_JOIN_PORT = 7421
+DEFAULT_REGISTRY_PORT = 7422
+NO_REGISTRY = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class Settings:
     advertise: str
     """host:port under which nodes and other control planes reach `listen`."""
     name: str
+    registry_listen: str = ""
+    """host:port of the cluster's own image registry; empty: there is none."""
+    registry_store: str = ""
+    """Where it keeps images: a directory, or the address of an object store."""
     etcd_endpoints: tuple[str, ...] = ()
     """Empty: etcd runs as our own child."""
     etcd_ca: Path | None = None
@@ -68,7 +75,9 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     return Settings(
         data=given.data,
         listen=listen,
-        join_listen=given.join_listen or _beside(listen[0]),
+        join_listen=given.join_listen or _beside(listen[0], 1),
+        registry_listen=_registry_listen(given.registry_listen, listen[0]),
+        registry_store=given.registry_store or str(given.data / "registry"),
         advertise=given.advertise or _advertised(listen),
         name=given.name,
         etcd_endpoints=tuple(part for part in (given.etcd_endpoints or "").split(",") if part),
@@ -104,6 +113,16 @@ def _parser() -> argparse.ArgumentParser:
         "--advertise",
         metavar="HOST:PORT",
         help="where nodes reach this control plane; default: the first --listen",
+    )
+    add(
+        "--registry-listen",
+        metavar="HOST:PORT",
+        help=f"of the cluster's own image registry; {NO_REGISTRY}: none; default: two ports after --listen",
+    )
+    add(
+        "--registry-store",
+        metavar="PLACE",
+        help="where it keeps images: a directory, or s3://bucket/prefix; default: registry/ in --data",
     )
     add("--name", default=socket.gethostname(), help="of this control plane (%(default)s)")
     add("--etcd-endpoints", metavar="URL,…", help="an external etcd; without it one is started as a child")
@@ -150,11 +169,18 @@ def _check_ranges(task_range: str, node_prefix: int, service_range: str) -> None
         raise ValueError(f"--node-prefix {node_prefix} does not cut {tasks} into parts")
 
 
-def _beside(listen: str) -> str:
+def _beside(listen: str, distance: int) -> str:
+    """So many ports after this one."""
     if listen.startswith("unix:"):
-        return f"0.0.0.0:{DEFAULT_JOIN_PORT}"
+        return f"0.0.0.0:{DEFAULT_PORT + distance}"
     host, _, port = listen.rpartition(":")
-    return f"{host}:{int(port) + 1 if int(port) else 0}"
+    return f"{host}:{int(port) + distance if int(port) else 0}"
+
+
+def _registry_listen(given: str | None, listen: str) -> str:
+    if given == NO_REGISTRY:
+        return ""
+    return given or _beside(listen, DEFAULT_REGISTRY_PORT - DEFAULT_PORT)
 
 
 def _advertised(listen: Sequence[str]) -> str:

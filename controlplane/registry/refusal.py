@@ -49,3 +49,7 @@ class Refusal(Exception):
 
     def body(self) -> bytes:
         return json.dumps({"errors": [{"code": self.code, "message": self.message}]}).encode()
+
+
+class CannotServe(Exception):
+    """The registry cannot begin; says what to change."""
