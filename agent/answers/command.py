@@ -83,7 +83,7 @@ class _Command:
         )
 
     async def _converse(self, entered: Entered, outputs: dict[str, int], given: "_Input | int") -> int:
-        """Exit code. The output is read to its end before that."""
+        """Exit code. The output is read to its end before that, unless the user goes."""
         feeding = asyncio.create_task(self._feed(entered, given))
         reading = [asyncio.create_task(self._pump(kind, fd)) for kind, fd in outputs.items()]
         ending = asyncio.create_task(entered.wait())
@@ -92,7 +92,11 @@ class _Command:
             if not ending.done():
                 await entered.signal(signal.SIGKILL)
             code = await ending
-            await asyncio.gather(*reading)
+            told = asyncio.gather(*reading)  # a child that it left behind may keep the output open for ever
+            both: list[asyncio.Future[Any]] = [told, feeding]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if told.done():
+                told.result()
         finally:
             for task in (feeding, ending, *reading):
                 task.cancel()

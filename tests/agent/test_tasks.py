@@ -442,7 +442,6 @@ async def test_a_command_on_a_terminal_that_is_resized(node: AgentNode, plane: S
     assert (await stream.all())[-1].exec.end.exit_code == 4
 
 
-@pytest.mark.unsettled
 async def test_a_user_who_goes_away_takes_the_command_along(
     node: AgentNode, plane: ScriptedControlPlane
 ) -> None:
@@ -458,6 +457,24 @@ async def test_a_user_who_goes_away_takes_the_command_along(
     stream.down.put_nowait(None)
 
     await gone
+
+
+async def test_output_that_a_child_keeps_open_holds_nobody_once_the_user_has_gone(
+    node: AgentNode, plane: ScriptedControlPlane
+) -> None:
+    plane.assign((a_task(), a_template()))
+    await plane.wait_state(a_task(), TaskState.RUNNING)
+    before = node.descriptors()
+    command = ["sh", "-c", "sleep 600 & echo up; sleep 600"]
+    stream = await plane.ask(a_task(), exec=control_pb2.ExecStart(args=command))
+    async with asyncio.timeout(10):
+        assert (await stream.up.get()).exec.stdout == b"up\n"
+
+    stream.down.put_nowait(None)
+
+    async with asyncio.timeout(10):
+        while node.descriptors() > before:  # noqa: ASYNC110  nobody is told when they are closed
+            await asyncio.sleep(0.02)
 
 
 def pids_of(pid: int) -> list[int]:

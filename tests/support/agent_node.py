@@ -74,6 +74,13 @@ class AgentNode:
         line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), 20)
         assert "is ready" in line, self.log.read_text()
 
+    def wait_blocked(self, seconds: float = 20.0) -> None:
+        """Until the agent's main thread waits for the other end of a pipe."""
+        deadline = time.monotonic() + seconds
+        while "wait_for_partner" not in Path(f"/proc/{self.pid()}/wchan").read_text():
+            assert time.monotonic() < deadline, "the agent does not stand still"
+            time.sleep(0.02)
+
     async def kill(self) -> None:
         await self._end(signal.SIGKILL)
 
@@ -156,6 +163,10 @@ class AgentNode:
         """Everything that runs in the node's containers."""
         groups = Path("/sys/fs/cgroup").glob(f"*/{self.cgroup_root}/**/cgroup.procs")
         return sorted({int(pid) for group in groups for pid in group.read_text().split()})
+
+    def descriptors(self) -> int:
+        """How many the agent holds."""
+        return len(list(Path(f"/proc/{self.pid()}/fd").iterdir()))
 
     def pid(self) -> int:
         assert self.process is not None
