@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import fcntl
 import gc
 import logging
@@ -39,7 +40,9 @@ _log = logging.getLogger(__name__)
 
 RENEWAL_LOOK_SECONDS = 3600.0
 LOOK_AROUND_SECONDS = 60.0
-CLOSE_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
+END_SECONDS = 8.0
+"""From the signal to the end, whatever hangs: a thread in the kernel, a loop that stands still."""
 
 
 class CannotStart(Exception):
@@ -122,9 +125,7 @@ class Agent:
         gc.freeze()
         conversation = Conversation(self.credentials.addresses, self._connect, self._duties, self._outbox)
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, stop.set)
+        _when_told_to_end(stop)
         tasks = [
             asyncio.create_task(conversation.keep(), name="conversation"),
             asyncio.create_task(self._renew(), name="renewal"),
@@ -355,6 +356,18 @@ def _lock(state_dir: Path) -> int:
         os.close(fd)
         raise CannotStart(f"another orch-agent works with {state_dir}: end it first") from error
     return fd
+
+
+def _when_told_to_end(stop: asyncio.Event) -> None:
+    """Sets the event. Not by the loop's own handler, which is not called where the loop stands still."""
+    loop = asyncio.get_running_loop()
+
+    def told(_signum: int, _frame: object) -> None:
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True)
+        loop.call_soon_threadsafe(stop.set)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, told)
 
 
 def _notify(word: str) -> None:

@@ -135,15 +135,29 @@ class Names:
                     pass_fds=(writer,),
                     start_new_session=True,
                 )
+        except BaseException:
+            os.close(reader)
+            raise
         finally:
             os.close(writer)
-        with os.fdopen(reader, "rb") as source:
-            return (await asyncio.to_thread(source.readline)).decode().strip()
+        return await _first_line(reader)
 
     def _command(self, ready: int) -> list[str]:
         """Without site packages: it needs none, and starts in half the time."""
         own = [str(self._folder), str(self._resolv_conf), str(ready), *self._addresses]
         return [sys.executable, "-S", "-m", "agent.network.dns", *own]
+
+
+async def _first_line(pipe: int) -> str:
+    """Not on a thread: one that waits for a pipe can be neither cancelled nor joined. Closes the pipe."""
+    source = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(source), os.fdopen(pipe, "rb", buffering=0)
+    )
+    try:
+        return (await source.readline()).decode().strip()
+    finally:
+        transport.close()
 
 
 async def dismiss(folder: Path) -> None:

@@ -192,8 +192,11 @@ class Network:
         starting = asyncio.create_task(self._resolver.start())
         try:
             await self._adopt_slots()
-        finally:
             await starting
+        except BaseException:  # an agent that is told to end does not wait for orch-dns
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            raise
         self._pool.fill()
 
     async def _adopt_slots(self) -> None:

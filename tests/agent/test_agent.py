@@ -80,6 +80,25 @@ async def test_sigterm_leaves_containers_running_and_the_next_agent_still_stops_
         os.kill(main_pid(status), 0)
 
 
+async def test_an_agent_that_stands_still_ends_all_the_same_and_says_where_it_stood(
+    node: AgentNode, plane: ScriptedControlPlane
+) -> None:
+    plane.assign((a_task(), a_template()))
+    status = await plane.wait_state(a_task(), TaskState.RUNNING)
+    (node.run / "contact").unlink()
+    os.mkfifo(node.run / "contact")  # nobody reads: whoever writes a note of the next contact waits for ever
+    await asyncio.to_thread(node.wait_blocked)
+
+    assert await node.stop() == 1
+
+    assert "contact.py" in node.log.read_text()
+    os.kill(main_pid(status), 0)
+    (node.run / "contact").unlink()
+    node.start()
+    await node.wait_ready()
+    await plane.wait_connected(2)
+
+
 async def test_leftovers_of_a_lost_ledger_stay_until_a_valid_word_and_then_go(
     node: AgentNode, plane: ScriptedControlPlane
 ) -> None:
