@@ -40,6 +40,7 @@ class PartStatus:
 
 def up(name: str, nodes: int, *, registry: bool, say: Callable[[str], None]) -> DevCluster:
     """Bring up a whole cluster and make it the user's context. What a failed start made is taken away again."""
+    _check_name(name)
     _check_machine(registry=registry)
     with _lock():
         if clusters.load(name):
@@ -56,11 +57,21 @@ def up(name: str, nodes: int, *, registry: bool, say: Callable[[str], None]) -> 
     return made
 
 
+def _check_name(name: str) -> None:
+    """It becomes part of names of namespaces, directories and cgroups."""
+    from orch.model.names import check_name
+
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise DevError(f"--name: {error}") from None
+    if len(name) > clusters.LONGEST_NAME:
+        raise DevError(f"--name: {name!r} has more than {clusters.LONGEST_NAME} letters")
+
+
 def down(cluster: DevCluster) -> None:
     """Take everything of the cluster away: processes, namespaces, links, mounts, cgroups, directories, context."""
-    processes.kill(list(processes.marked(cluster.name)))
-    sweep.kill_payloads(cluster.cgroup)
-    processes.kill(list(processes.marked(cluster.name)))
+    _kill_all(cluster.name, "", cluster.cgroup)
     lan.remove(cluster)
     sweep.remove_cgroups(cluster.cgroup)
     sweep.remove_directory(cluster.state)
@@ -77,11 +88,16 @@ def down(cluster: DevCluster) -> None:
 
 def kill_node(cluster: DevCluster, node: DevNode) -> None:
     """As if the machine lost its power: every process at once, and all that a reboot would forget."""
-    processes.kill([*processes.marked(cluster.name, node.name), *sweep.payloads(node.cgroup)])
-    sweep.kill_payloads(node.cgroup)
+    _kill_all(cluster.name, node.name, node.cgroup)
     lan.disconnect(cluster, node)
     sweep.remove_cgroups(node.cgroup)
     sweep.remove_directory(node.run)
+
+
+def _kill_all(cluster: str, part: str, cgroup: str) -> None:
+    """Whatever was started while its parent was being killed is found when we look again."""
+    while found := {*processes.marked(cluster, part), *sweep.payloads(cgroup)}:
+        processes.kill(sorted(found))
 
 
 def start_node(cluster: DevCluster, node: DevNode) -> None:
