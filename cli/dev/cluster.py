@@ -6,6 +6,9 @@ from pathlib import Path
 
 STATE_ROOT = Path("/var/lib/orch-dev")
 RUN_ROOT = Path("/run/orch-dev")
+LONGEST_NAME = 40
+"""A namespace in the network is a file `orch-NAME-node-99`; sockets below /run have short paths."""
+
 MOST_CLUSTERS = 200
 MOST_NODES = 100
 SESSION_PORT = 7420
