@@ -13,6 +13,7 @@ from agent.runtime import (
     init,
     packets,
     tinyinit,
+    userns,
 )
 
 TYPE_CHECKING = False
@@ -105,11 +106,16 @@ class Midwife:
             if self.init_program < 0:
                 self.init_program = tinyinit.program()
             plan["init_program"] = self.init_program
+        plan["held"] = userns.prepare(plan)
         ours, theirs = _pair()
-        pid, pidfd = self._bear(plan)
-        if pid == 0:
-            init.become(plan, theirs, self.cgroups, self.place, self.last_capability)
-        theirs.close()
+        try:
+            pid, pidfd = self._bear(plan)
+            if pid == 0:
+                init.become(plan, theirs, self.cgroups, self.place, self.last_capability)
+        finally:
+            theirs.close()
+            for fd in plan["held"]:
+                os.close(fd)
         return Birth(pid, pidfd, ours)
 
     def enter(self, plan: "Plan", fds: list[int]) -> Birth:
@@ -128,6 +134,7 @@ class Midwife:
 
     def _bear(self, plan: "Plan") -> tuple[int, int]:
         flags = plan["clone"] & ~(c.CLONE_NEWCGROUP | c.CLONE_NEWTIME)  # those it makes itself, on its way
+        flags = userns.birth_flags(plan, flags)
         for flag, path in plan["join"]:
             if flag == c.CLONE_NEWPID:
                 return self._bear_inside(path, flags)
@@ -153,7 +160,7 @@ class Midwife:
 
 def kinds(plan: "Plan") -> int:
     """The flags of all namespaces that are not its parent's: what a second process has to join."""
-    flags: int = plan["clone"]
+    flags: int = plan["clone"] | (c.CLONE_NEWUSER if plan["userns"] else 0)
     for flag, _ in plan["join"]:
         flags |= flag
     return flags

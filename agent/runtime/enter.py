@@ -6,8 +6,9 @@ privileges as the container's own process, and executes.
 
 import os
 
+from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import handshake, init, labels, privileges, terminal
+from agent.runtime import handshake, init, labels, privileges, terminal, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def _become(
     try:
         cgroups.join(plan["group"])
         syscalls.setns(plan["pidfd"], plan["namespaces"])
+        if plan["namespaces"] & c.CLONE_NEWUSER:
+            userns.become_root()
     except OSError as error:
         raise handshake.failed("enter", f"enter {plan['container']}", error, "it may have ended") from None
     _run_on(plan, "final")

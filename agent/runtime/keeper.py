@@ -4,7 +4,7 @@ import os
 import time
 
 from agent.linux import syscalls
-from agent.runtime import births, cgroup, exits, handshake, journal, loglink
+from agent.runtime import births, cgroup, exits, handshake, journal, loglink, userns
 from agent.runtime.eventloop import Loop
 
 TYPE_CHECKING = False
@@ -133,8 +133,9 @@ class Keeper:
         self.journal.write(container.entry)
         for name in ("stdout", "stderr"):
             os.mkfifo(f"{path}/{name}", 0o600)
-            if plan["uid"]:
-                os.chown(f"{path}/{name}", plan["uid"], plan["gid"])  # so that it may open /dev/stdout again
+            owner = userns.outside(plan, plan["uid"], plan["gid"])
+            if owner != (0, 0):
+                os.chown(f"{path}/{name}", *owner)  # so that it may open /dev/stdout again
         container.fifos = self._hold(plan["container"])
         os.mkdir(plan["root"], 0o700)
         os.mkdir(f"{plan['root']}/upper", 0o755)

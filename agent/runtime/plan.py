@@ -5,10 +5,9 @@ supported is refused by its key, never ignored; what the specification does not 
 The parts stand in files of their own: plan_process, plan_namespaces, plan_hooks, plan_resources, plan_seccomp.
 """
 
-from agent.linux import constants as c
 from agent.runtime import (
-    mounts,
     plan_hooks,
+    plan_mounts,
     plan_namespaces,
     plan_process,
     plan_resources,
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
 _MOST_NAME = 200
-_FILE_SYSTEMS = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup"}
 
 
 def plan(launch: "Launch") -> "Plan":
@@ -101,38 +99,7 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         "console_socket": -1,
         "preserve_fds": 0,
         "gate": -1,
-        "readonly": bool((config.get("root") or {}).get("readonly")),
-        "mounts": [_mount(number, entry) for number, entry in enumerate(config.get("mounts") or [])],
-        "masked": list(linux.get("maskedPaths") or []),
-        "readonly_paths": list(linux.get("readonlyPaths") or []),
+        **plan_mounts.plan(config),
         **plan_namespaces.plan(config),
         **plan_process.plan(config.get("process") or {}),
-    }
-
-
-def _mount(number: int, entry: "Mapping[str, Any]") -> "Plan":
-    where = f"mounts[{number}]"
-    refusals.unsupported(entry, f"{where}.", "uidMappings gidMappings")
-    target = entry["destination"]
-    if not target.startswith("/"):
-        raise refusals.refused(f"{where}.destination", f"{target} is not absolute")
-    try:
-        options = mounts.options(entry.get("options", []))
-    except ValueError as error:
-        raise refusals.refused(f"{where}.options", f"{error} is not supported yet") from error
-    binding = bool(options.flags & c.MS_BIND) or entry.get("type") in {"bind", "rbind"}
-    kind = "bind" if binding else entry.get("type", "")
-    if kind not in _FILE_SYSTEMS | {"bind"}:
-        raise refusals.refused(f"{where}.type", f"{kind or 'none'} is not supported yet")
-    if binding and options.data:
-        raise refusals.refused(f"{where}.options", f"{options.data} is not supported yet")
-    return {
-        "kind": kind,
-        "source": entry.get("source", kind),
-        "target": target,
-        "flags": options.flags & ~(c.MS_BIND | c.MS_REC),
-        "recursive": bool(options.flags & c.MS_REC),
-        "attributes": mounts.attributes(options.flags),
-        "propagation": options.propagation,
-        "data": options.data,
     }

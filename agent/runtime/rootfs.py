@@ -1,17 +1,28 @@
-"""The root of a container: an overlay, pivot_root, then its mounts, seen only in its own namespace.
+"""The root of a container, step by step: from an empty directory to "/", seen only in its own namespace.
 
-Runs in the child, already in the new mount namespace. What comes from the host is opened before
-pivot_root and attached by descriptor after it, so that no symbolic link of an image can point a mount
-out of the root.
+Runs in the child, already in a mount namespace of its own. What comes from the host is opened before
+pivot_root and attached by descriptor after it. With a user namespace the second half runs with the
+privileges of the container's own root: then nothing that an image or a volume contains can make us do
+what its processes could not do themselves.
 """
 
 import errno
 import os
-import stat
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import handshake
+from agent.runtime import (
+    binds,
+    cgroupfs,
+    copyup,
+    devices,
+    filesystems,
+    handshake,
+    inside,
+    masks,
+    overlay,
+    userns,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,94 +31,95 @@ if TYPE_CHECKING:
 
     Plan = dict[str, Any]
 
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_LINKS = (
-    ("/proc/self/fd", "/dev/fd"),
-    ("/proc/self/fd/0", "/dev/stdin"),
-    ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"),
-    ("/proc/kcore", "/dev/core"),
-    ("pts/ptmx", "/dev/ptmx"),
-)
-_PAGE_BYTES = 4096  # mount(2) takes one page of options
+_OURS = {"bind", "cgroup"}
+_WITH_ITS_OWNER = {"tmpfs", "ramfs", "devpts", "mqueue"}
+"""Made once inside the user namespace, so that they belong to its root; all others need the host's power."""
+_KERNELS_OWN = {"proc", "sysfs"}
 
 
 def enter(plan: "Plan", place: str, upper: str, before_pivot: "Callable[[], None]") -> None:
-    """Make the root at `place` (an empty directory) over `upper`, fill it, and make it "/".
+    """Make the root at `place` (an empty directory) over `upper`, make it "/", and fill it.
 
     Or of the plan's `rootfs`, a directory. `before_pivot` is where hooks run that want to see the root from
     outside.
     """
+    sources = _open_sources(plan)
     try:
         syscalls.mount("", "/", "", c.MS_REC | c.MS_PRIVATE)
     except OSError as error:
         raise handshake.failed("mounts", "make the mounts private", error) from None
-    devices = {name: _clone(f"/dev/{name}", f"device {name}") for name in _DEVICES}
-    sources = [_source(mount) if mount["kind"] == "bind" else -1 for mount in plan["mounts"]]
-    if plan["rootfs"]:
-        place = _bind(plan["rootfs"])
-    else:
-        _overlay(plan["layers"], place, upper)
+    users = userns.hold(plan)
+    _map_owners(plan, sources, users)
+    nodes = devices.collect(plan, place)
+    cgroups = _prepare_cgroups(plan)
+    place = overlay.mount(plan, place, upper, users)
     before_pivot()
     _pivot(place)
-    for mount, source in zip(plan["mounts"], sources, strict=True):
-        if mount["kind"] != "cgroup":
-            _mount(mount, source)
-    _devices(devices)
-    for path in plan["readonly_paths"]:
-        _make_readonly(path)
-    for path in plan["masked"]:
-        _mask(path, devices["null"])
-    for fd in devices.values():
+    made = {
+        number: filesystems.of(mount)
+        for number, mount in enumerate(plan["mounts"])
+        if mount["kind"] not in _OURS | _WITH_ITS_OWNER
+    }
+    if users >= 0:
+        userns.enter(plan, users)
+    root = inside.Inside()
+    mounted = _mount_all(plan, root, sources | made)
+    devices.attach(root, nodes)
+    places = masks.Places(root, mounted)
+    masks.make_readonly(places, plan["readonly_paths"])
+    masks.mask(places, plan["masked"], nodes["/dev/null"])
+    for fd in (*nodes.values(), *mounted.values()):
         os.close(fd)
+    plan["inside"] = root, cgroups
 
 
 def mount_cgroups(plan: "Plan") -> None:
     """Last, because only who is in its group, in a namespace of its own, mounts nothing but that."""
+    root, (names, groups) = plan.pop("inside")
     for mount in plan["mounts"]:
         if mount["kind"] == "cgroup":
-            _mount(mount, -1)
-    if plan["readonly"]:
-        syscalls.mount("", "/", "", c.MS_REMOUNT | c.MS_BIND | c.MS_RDONLY | c.MS_NODEV)
-
-
-def _overlay(layers: list[str], place: str, upper: str) -> None:
-    lower = ":".join(reversed(layers))
-    rest = f",upperdir={upper}/upper,workdir={upper}/work,volatile"
-    opened: list[int] = []
+            _mount_cgroup(root, mount, names, groups)
     try:
-        if len(lower) + len(rest) + 10 >= _PAGE_BYTES:
-            opened = [os.open(layer, os.O_PATH | os.O_CLOEXEC) for layer in reversed(layers)]
-            os.chdir("/proc/self/fd")  # the shortest names that a directory can have
-            lower = ":".join(map(str, opened))
-        # volatile: the root is thrown away with its container, so nobody waits for it to reach a disk.
-        syscalls.mount("overlay", place, "overlay", c.MS_NODEV, f"lowerdir={lower}{rest}")
+        flag, recursive = plan["root_propagation"]
+        if flag:
+            syscalls.mount("", "/", "", flag | (c.MS_REC if recursive else 0))
+        if plan["readonly"]:
+            syscalls.mount_setattr(root.root, c.MOUNT_ATTR_RDONLY)
     except OSError as error:
-        what = f"overlay of {len(layers)} layers with {upper}"
-        missing = [layer for layer in layers if not os.path.isdir(layer)]
-        if missing:
-            raise handshake.StepFailed(
-                "root", f"{what}: layer {missing[0]} is not there; pull again"
-            ) from None
-        hint = (
-            "the state directory must be on ext4, xfs, btrfs or tmpfs" if error.errno == errno.EINVAL else ""
-        )
-        raise handshake.failed("root", what, error, hint) from None
-    for fd in opened:
-        os.close(fd)
+        raise handshake.failed("root", "make the root read-only, or set its propagation", error) from None
+    root.close()
 
 
-def _bind(root: str) -> str:
-    """A directory as it is: it must be a mount of its own to be pivoted to."""
-    try:
-        fd = syscalls.open_tree(
-            c.AT_FDCWD, root, c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC | c.AT_RECURSIVE
-        )
-        syscalls.move_mount(fd, root)
-        os.close(fd)
-    except OSError as error:
-        raise handshake.failed("root", f"use {root} as the root", error) from None
-    return root
+def _open_sources(plan: "Plan") -> dict[int, int]:
+    """Before anything is made private: a slave or shared bind stays tied to the host's mounts."""
+    return {
+        number: binds.of(mount)
+        for number, mount in enumerate(plan["mounts"])
+        if mount["kind"] == "bind" and not mount["remount"]
+    }
+
+
+def _map_owners(plan: "Plan", sources: dict[int, int], users: int) -> None:
+    """As the mount says itself, else as the container's user namespace."""
+    for number, source in sources.items():
+        mount = plan["mounts"][number]
+        if not mount["idmap"]:
+            continue
+        if not mount["uid"]:
+            if users >= 0:  # without a user namespace every owner is who he is
+                binds.map_ids(source, users, mount["source"], recursive=mount["idmap"] == "ridmap")
+            continue
+        own = mount["users_fd"]
+        binds.map_ids(source, own, mount["source"], recursive=mount["idmap"] == "ridmap")
+        os.close(own)
+
+
+def _prepare_cgroups(plan: "Plan") -> "tuple[list[str], dict[str, int] | None]":
+    """What has to be known of the host's cgroups; bound groups where the container has no such namespace."""
+    if all(mount["kind"] != "cgroup" for mount in plan["mounts"]):
+        return [], None
+    own = plan["clone"] & c.CLONE_NEWCGROUP or any(flag == c.CLONE_NEWCGROUP for flag, _ in plan["join"])
+    return cgroupfs.hierarchies(), None if own else cgroupfs.own_groups(plan["group"])
 
 
 def _pivot(place: str) -> None:
@@ -120,122 +132,82 @@ def _pivot(place: str) -> None:
         raise handshake.failed("root", "pivot_root into the new root", error) from None
 
 
-def _source(mount: "Plan") -> int:
-    """A detached copy of what is bound, with its options already on."""
-    source, target = mount["source"], mount["target"]
-    fd = _clone(source, f"bind {target}", recursive=mount["recursive"])
-    try:
-        attributes, propagation = mount["attributes"], mount["propagation"] & ~c.MS_REC
-        syscalls.mount_setattr(fd, attributes, propagation or c.MS_PRIVATE, recursive=mount["recursive"])
-    except OSError as error:
-        raise handshake.failed("mounts", f"bind {source} on {target} with its options", error) from None
-    return fd
-
-
-def _clone(path: str, why: str, *, recursive: bool = False) -> int:
-    flags = c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC | (c.AT_RECURSIVE if recursive else 0)
-    try:
-        return syscalls.open_tree(c.AT_FDCWD, path, flags)
-    except OSError as error:
-        raise handshake.failed("mounts", f"{why}: {path}", error, "it must exist on this node") from None
-
-
-def _mount(mount: "Plan", source: int) -> None:
-    kind, target = mount["kind"], mount["target"]
-    try:
-        if source >= 0:
-            _make_target(target, is_directory=stat.S_ISDIR(os.fstat(source).st_mode))
-            syscalls.move_mount(source, target)
-            os.close(source)
-            return
-        _make_target(target, is_directory=True)
+def _mount_all(plan: "Plan", root: "inside.Inside", ready: dict[int, int]) -> dict[str, int]:
+    """In the order of the configuration; what comes back are the roots of proc and sysfs."""
+    kept: dict[str, int] = {}
+    for number, mount in enumerate(plan["mounts"]):
+        kind, target = mount["kind"], mount["target"]
         if kind == "cgroup":
-            _mount_cgroup(target, mount["flags"])
-            return
-        syscalls.mount(mount["source"], target, kind, mount["flags"], mount["data"])
-        if mount["propagation"]:
-            syscalls.mount("", target, "", mount["propagation"])
-    except OSError as error:
-        raise handshake.failed("mounts", f"{kind} on {target}", error, _hint(kind, error)) from None
-
-
-def _hint(kind: str, error: OSError) -> str:
-    if error.errno == errno.EINVAL and kind == "tmpfs":
-        return "look at its options (size, mode)"
-    if error.errno == errno.ENOTDIR:
-        return "a file must be mounted on a file, a directory on a directory"
-    return ""
-
-
-def _make_target(target: str, *, is_directory: bool) -> None:
-    """The root is "/" already, so that links resolve inside the image."""
-    if os.path.lexists(target):
-        return
-    if is_directory:
-        os.makedirs(target, 0o755, exist_ok=True)
-        return
-    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
-    os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
-
-
-def _mount_cgroup(target: str, flags: int) -> None:
-    """v2 where the host has only that; on v1 a directory for each controller, as runc does."""
-    with open("/proc/self/cgroup", encoding="utf-8") as table:
-        hierarchies = [line.split(":")[1] for line in table]
-    if hierarchies == [""]:
-        syscalls.mount("cgroup", target, "cgroup2", flags)
-        return
-    syscalls.mount("tmpfs", target, "tmpfs", flags & ~c.MS_RDONLY, "mode=755")
-    for controllers in hierarchies:
-        if not controllers:
             continue
-        path = f"{target}/{controllers.removeprefix('name=')}"
-        os.mkdir(path, 0o755)
-        syscalls.mount("cgroup", path, "cgroup", flags, controllers)
-    syscalls.mount("", target, "", flags | c.MS_REMOUNT | c.MS_BIND)
+        if mount["remount"]:
+            _remount(root, mount)
+            continue
+        fd = ready[number] if number in ready else filesystems.of(mount)
+        attach(root, mount, fd)
+        if kind in _KERNELS_OWN:
+            kept[target] = fd
+        else:
+            os.close(fd)
+    return kept
 
 
-def _devices(devices: dict[str, int]) -> None:
-    """The host's own nodes, bound: every file system of a container is nodev."""
+def attach(root: "inside.Inside", mount: "Plan", fd: int) -> None:
+    """Put a detached mount where it belongs; its place is made where it is missing."""
+    kind, path = mount["kind"], mount["target"]
     try:
-        for name, fd in devices.items():
-            path = f"/dev/{name}"
-            _make_target(path, is_directory=False)
-            syscalls.move_mount(fd, path)
-        for target, link in _LINKS:
-            if not os.path.lexists(link):
-                os.symlink(target, link)
+        target = root.make(path, is_directory=inside.is_directory(fd), plain=mount["plain"])
+        try:
+            if mount["copyup"]:
+                _copy_up(target, fd)
+            syscalls.move_mount_on(fd, target)
+        finally:
+            os.close(target)
+        if kind != "bind":
+            binds.set_attributes(fd, {**mount, "set": 0, "clear": 0})
+            binds.tie(fd, mount["propagation"])
     except OSError as error:
-        raise handshake.failed("mounts", "fill /dev", error, "mount a tmpfs on /dev") from None
+        raise handshake.failed("mounts", f"{kind} on {path}", error, _hint(mount, error)) from None
 
 
-def _make_readonly(path: str) -> None:
+def _copy_up(target: int, fd: int) -> None:
+    if inside.is_directory(target):
+        copyup.copy(target, fd)
+
+
+def _remount(root: "inside.Inside", mount: "Plan") -> None:
+    path = mount["target"]
     try:
-        fd = syscalls.open_tree(c.AT_FDCWD, path, c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC | c.AT_RECURSIVE)
-    except FileNotFoundError:
-        return
-    try:
-        syscalls.mount_setattr(fd, c.MOUNT_ATTR_RDONLY, recursive=True)
-        syscalls.move_mount(fd, path)
-    except OSError as error:
-        raise handshake.failed("mounts", f"make {path} read-only", error) from None
-    finally:
+        fd = root.find(path)
+        binds.set_attributes(fd, mount)
+        binds.tie(fd, mount["propagation"])
         os.close(fd)
-
-
-def _mask(path: str, null: int) -> None:
-    """A file becomes /dev/null, a directory an empty one; what is not there needs no mask.
-
-    /dev/null is in place by now: before Linux 6.15 a mount that is attached nowhere cannot be copied.
-    """
-    try:
-        if stat.S_ISDIR(os.stat(path).st_mode):
-            syscalls.mount("tmpfs", path, "tmpfs", c.MS_RDONLY, "size=0k")
-            return
-        fd = syscalls.open_tree(null, "", c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC | c.AT_EMPTY_PATH)
-        syscalls.move_mount(fd, path)
-        os.close(fd)
-    except FileNotFoundError:
-        return
     except OSError as error:
-        raise handshake.failed("mounts", f"mask {path}", error) from None
+        hint = "only what is a mount already can be mounted again"
+        raise handshake.failed("mounts", f"change the options of {path}", error, hint) from None
+
+
+def _mount_cgroup(
+    root: "inside.Inside", mount: "Plan", names: list[str], groups: "dict[str, int] | None"
+) -> None:
+    def put(fd: int) -> None:
+        attach(root, mount, fd)
+
+    try:
+        if groups is None:
+            cgroupfs.make(mount, names, put)
+        else:
+            cgroupfs.bind(mount, groups, put)
+    except OSError as error:
+        raise handshake.failed("mounts", f"cgroup on {mount['target']}", error) from None
+
+
+def _hint(mount: "Plan", error: OSError) -> str:
+    match error.errno:
+        case errno.ENOTDIR:
+            return "a file must be mounted on a file, a directory on a directory"
+        case errno.ELOOP if mount["plain"]:
+            return f"{mount['kind']} is mounted on no symbolic link; {mount['target']} of the image is one"
+        case errno.EROFS:
+            return f"{mount['target']} is not there, and cannot be made on what is read-only"
+        case _:
+            return ""

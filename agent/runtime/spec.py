@@ -1,4 +1,4 @@
-"""A container in a few words → OCI runtime configuration with Docker's defaults (pure)."""
+"""A container in a few words → OCI runtime configuration with safe defaults (pure)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +19,8 @@ MASKED = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
+IDS = 65536
+"""How many ids a container has in a user namespace: 0 to 65535, and no others."""
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -48,20 +50,29 @@ def config(
     rlimits: Sequence[Mapping[str, Any]] = (),
     sysctl: Mapping[str, str] | None = None,
     seccomp: bytes = b"",
+    first_id: int = 0,
 ) -> dict[str, Any]:
-    """`network` is the path of a namespace to join; without one the container gets an empty one."""
+    """`network` is the path of a namespace to join; without one the container gets an empty one.
+
+    `first_id`: the host's id for the container's root, in a user namespace that owns the network namespace;
+    0 is the host's own user namespace, where root is root.
+    """
     kept = [name for name in capabilities.DEFAULT if name not in dropped_capabilities]
     names = [*kept, *(name for name in added_capabilities if name not in kept)]
     linux: dict[str, Any] = {
         "namespaces": [
             *({"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")),
             {"type": "network", "path": network} if network else {"type": "network"},
+            *([{"type": "user", "path": network}] if first_id else []),
         ],
         "resources": _resources(memory_bytes, cpu_cores, cpu_shares, pids),
         "maskedPaths": [] if unmasked else list(MASKED),
         "readonlyPaths": [] if unmasked else list(READONLY),
         "sysctl": dict(sysctl or {}),
     }
+    if first_id:
+        ids = {"containerID": 0, "hostID": first_id, "size": IDS}
+        linux |= {"uidMappings": [ids], "gidMappings": [ids]}
     if seccomp:
         linux["seccomp"] = {"orchCompiled": seccomp}
     return {
@@ -82,9 +93,13 @@ def config(
     }
 
 
-def bind(source: str, destination: str, *, readonly: bool = False) -> dict[str, Any]:
-    """A file or directory of the host, with what is mounted below it."""
-    options = ["rbind", "rprivate", "ro" if readonly else "rw", "nosuid"]
+def bind(source: str, destination: str, *, readonly: bool = False, idmap: bool = False) -> dict[str, Any]:
+    """A file or directory of the host, with what is mounted below it.
+
+    `idmap`: in a user namespace, the container's root is root there too.
+    """
+    options = ["rbind", "rprivate", "rro" if readonly else "rw", "rnosuid", "rnodev"]
+    options += ["ridmap"] if idmap else []
     return {"type": "bind", "source": source, "destination": destination, "options": options}
 
 
@@ -104,7 +119,7 @@ def _file_systems(shm_bytes: int, *, writable: bool) -> list[dict[str, Any]]:
     access = "rw" if writable else "ro"
     return [
         _mount("/proc", "proc", quiet),
-        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount("/dev", "tmpfs", ["nosuid", "nodev", "strictatime", "mode=755", "size=65536k"]),
         _mount(
             "/dev/pts",
             "devpts",

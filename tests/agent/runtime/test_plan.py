@@ -22,7 +22,7 @@ def test_defaults_are_dockers() -> None:
     assert made["join"] == [[c.CLONE_NEWNET, "/run/netns/x"]]
     assert not made["clone"] & c.CLONE_NEWNET
     assert made["clone"] & c.CLONE_NEWPID
-    assert made["capabilities"]["bounding"] == 0xA80425FB
+    assert made["capabilities"]["bounding"] == 0xA00405FB
     assert made["no_new_privileges"]
     assert made["limits"] == {}
 
@@ -32,7 +32,8 @@ def test_every_file_system_is_nodev_but_devpts() -> None:
         a_launch(spec.config(["serve"], mounts=[spec.bind("/a", "/b"), spec.tmpfs("/c", size_bytes=1)]))
     )
 
-    with_devices = [mount["target"] for mount in made["mounts"] if not mount["flags"] & c.MS_NODEV]
+    nodev = c.MOUNT_ATTR_NODEV
+    with_devices = [one["target"] for one in made["mounts"] if not (one["set"] | one["rset"]) & nodev]
     assert with_devices == ["/dev/pts"]
 
 
@@ -65,10 +66,20 @@ def test_every_file_system_is_nodev_but_devpts() -> None:
         (("linux", "sysctl"), {"net/../kernel/panic": "x"}, "is not a name"),
         (
             ("mounts",),
-            [{"destination": "/x", "type": "bind", "options": ["idmap"]}],
-            "mounts[0].options idmap",
+            [{"destination": "/x", "type": "tmpfs", "options": ["idmap"]}],
+            "cannot have mapped ids",
         ),
-        (("mounts",), [{"destination": "x", "type": "tmpfs"}], "x is not absolute"),
+        (("mounts",), [{"destination": "/x", "type": "bind"}], "mounts[0].source is empty"),
+        (("mounts",), [{"destination": "/x"}], "mounts[0].type is empty"),
+        (("mounts",), [{"destination": "/x/../y", "type": "tmpfs"}], "is not a plain absolute path"),
+        (("mounts",), [{"destination": "/x", "source": "/", "options": ["bind", "size=1"]}], "size=1 is not"),
+        (("mounts",), [{"destination": "/x", "type": "proc", "options": ["tmpcopyup"]}], "for a tmpfs"),
+        (("linux", "maskedPaths"), ["proc/x"], "linux.maskedPaths proc/x is not absolute"),
+        (("linux", "rootfsPropagation"), "loose", "loose is none of shared, slave"),
+        (("linux", "devices"), [{"type": "x", "path": "/dev/x"}], "linux.devices[0].type x"),
+        (("linux", "devices"), [{"type": "c", "path": "/dev/x", "major": 1}], "needs major and minor"),
+        (("linux", "uidMappings"), [{"containerID": 0, "hostID": 1, "size": 1}], "needs a user namespace"),
+        (("linux", "namespaces"), [{"type": "user"}], "linux.uidMappings is empty"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_its_key(path: tuple[str, ...], value: Any, words: str) -> None:

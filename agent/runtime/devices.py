@@ -1,0 +1,135 @@
+"""/dev: the host's own harmless nodes, the devices that the configuration asks for, and the usual links.
+
+Nodes are bound, never made in the container's own file systems: those may be nodev, and a user namespace
+may make none. What a configuration asks for is made in a small tmpfs that only its single nodes leave.
+"""
+
+import os
+
+from agent.linux import constants as c
+from agent.linux import syscalls
+from agent.runtime import binds, filesystems, handshake, inside, userns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Plan = dict[str, Any]
+
+_DEFAULT = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
+_LINKS = (
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("/proc/kcore", "core"),
+    ("pts/ptmx", "ptmx"),
+)
+_LINK, _KIND = 0o120000, 0o170000
+
+
+def collect(plan: "Plan", place: str) -> dict[str, int]:
+    """Path inside → a detached mount of the node; `place` is an empty directory to work on."""
+    found = {f"/dev/{name}": _host_node(name, numbers) for name, numbers in _DEFAULT.items()}
+    if plan["devices"]:
+        found |= _made(plan, place)
+    return found
+
+
+def _host_node(name: str, numbers: tuple[int, int]) -> int:
+    """What is called so may be anything, where /dev is not the host's (CVE-2025-31133)."""
+    path = f"/dev/{name}"
+    fd = binds.copy(path, f"device {name}")
+    found = os.fstat(fd)
+    if found.st_mode & _KIND != c.S_IFCHR or found.st_rdev != os.makedev(*numbers):
+        why = f"{path} of this node is not the character device {numbers[0]}:{numbers[1]}"
+        raise handshake.StepFailed("devices", why)
+    return fd
+
+
+def _made(plan: "Plan", place: str) -> dict[str, int]:
+    shelf = filesystems.make("tmpfs", ["mode=0755"], c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NOEXEC)
+    syscalls.move_mount(shelf, place)  # before Linux 6.15 a mount that is attached nowhere cannot be copied
+    made = {}
+    try:
+        for number, device in enumerate(plan["devices"]):
+            try:
+                made[device["path"]] = _make(plan, shelf, str(number), device)
+            except OSError as error:
+                what = f"make {device['path']} ({device['major']}:{device['minor']})"
+                raise handshake.failed("devices", what, error) from None
+    finally:
+        os.close(shelf)
+        syscalls.umount(place, c.MNT_DETACH)
+    return made
+
+
+def _make(plan: "Plan", shelf: int, name: str, device: "Plan") -> int:
+    os.mknod(name, device["kind"] | 0o600, os.makedev(device["major"], device["minor"]), dir_fd=shelf)
+    os.chown(name, *userns.outside(plan, device["uid"], device["gid"]), dir_fd=shelf)
+    os.chmod(name, device["mode"], dir_fd=shelf)
+    return syscalls.open_tree(shelf, name, c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC)
+
+
+def attach(root: "inside.Inside", nodes: dict[str, int]) -> None:
+    """In the container's root, after its mounts; from then on the descriptors mean what is attached."""
+    for path, node in nodes.items():
+        try:
+            nodes[path] = _attach(root, path, node)
+        except OSError as error:
+            hint = "mount a tmpfs on /dev" if path.startswith("/dev/") else ""
+            raise handshake.failed("devices", f"put {path} in place", error, hint) from None
+    try:
+        _link(root)
+    except OSError as error:
+        raise handshake.failed("devices", "fill /dev with links", error, "mount a tmpfs on /dev") from None
+
+
+def _attach(root: "inside.Inside", path: str, node: int) -> int:
+    """A node that is there already, as in a /dev bound from the host, stays."""
+    directory, name = os.path.split(path)
+    above = root.make(directory, is_directory=True)
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
+        if not _is_there(name, above):
+            os.close(os.open(name, flags, 0o644, dir_fd=above))
+        target = syscalls.openat2(above, name, os.O_PATH | os.O_NOFOLLOW, c.RESOLVE_BENEATH)
+        there, ours = os.fstat(target), os.fstat(node)
+        if there.st_mode & _KIND == _LINK:
+            why = f"{path} of the image is a symbolic link; a device cannot be put there"
+            raise handshake.StepFailed("devices", why)
+        if (there.st_mode & _KIND, there.st_rdev) == (ours.st_mode & _KIND, ours.st_rdev):
+            os.close(node)
+            return target
+        syscalls.move_mount_on(node, target)
+        os.close(target)
+        return node
+    finally:
+        os.close(above)
+
+
+def _is_there(name: str, directory: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _link(root: "inside.Inside") -> None:
+    dev = root.make("/dev", is_directory=True)
+    try:
+        for target, name in _LINKS:
+            try:
+                os.symlink(target, name, dir_fd=dev)
+            except FileExistsError:
+                continue
+    finally:
+        os.close(dev)
