@@ -20,6 +20,7 @@ from agent.assignments import Assignments
 from agent.images.images import Images
 from agent.ledger import Ledger, next_incarnation
 from agent.network.network import Network
+from agent.own_registry import OwnRegistry
 from agent.probes.prober import Prober
 from agent.reconciler import accounts, configuration
 from agent.reconciler.asked import Asked
@@ -88,6 +89,7 @@ class Agent:
         self._settings = settings
         self._closing = contextlib.AsyncExitStack()
         self._has_begun = False
+        self.own_registry = OwnRegistry(lambda: self.credentials)
 
     async def start(self) -> None:
         """Everything but the conversation. What ran before is adopted."""
@@ -183,7 +185,9 @@ class Agent:
         )
         self._closing.push_async_callback(runtime.close)
         self._runtime = runtime
-        images = await Images.open(settings.state_dir / "images", plain_http=settings.plain_http)
+        images = await Images.open(
+            settings.state_dir / "images", plain_http=settings.plain_http, door=self.own_registry.door
+        )
         self._closing.push_async_callback(images.close)
         await self._import(images)
         prober = Prober(runtime)
@@ -331,6 +335,7 @@ class _Duties:
         self.problems = agent.problems
         self.take = agent.take
         self.heard = agent.heard
+        self.images_are_at = agent.own_registry.is_at
 
     def hello(self) -> sessions_pb2.Hello:
         return self._agent.hello(self._incarnation)

@@ -111,6 +111,7 @@ class Core:
             told=self.recorder,
             time=grounds.clock,
             timing=timing,
+            images_at=grounds.settings.registry_address,
         )
 
     def _make_changing(self) -> changing.Changing:

@@ -62,6 +62,13 @@ class Settings:
     """The store was brought back from a snapshot: another life of the cluster begins."""
     verbose: bool = False
 
+    @property
+    def registry_address(self) -> str:
+        """host:port under which nodes reach the registry; empty without one."""
+        if not self.registry_listen:
+            return ""
+        return f"{self.advertise.rpartition(':')[0]}:{self.registry_listen.rpartition(':')[2]}"
+
 
 def parse(arguments: Sequence[str] | None = None) -> Settings:
     """From the command line; ends the program with a message when something is wrong."""

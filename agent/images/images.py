@@ -19,7 +19,7 @@ from orch.oci import reference
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.manifest import Platform
 from orch.oci.reference import Reference
-from orch.oci.registry import CredentialsOf, Registry
+from orch.oci.registry import CredentialsOf, DoorOf, Registry
 
 Policy = Literal["Always", "IfNotPresent", "Never"]
 
@@ -49,11 +49,13 @@ class Images:
         *,
         plain_http: Collection[str] = (),
         credentials: CredentialsOf = lambda _: None,
+        door: DoorOf = lambda _: None,
         limits: Limits | None = None,
     ) -> Self:
         """The images in `directory`; what a killed agent left half done is cleared away behind the scenes."""
         library = await asyncio.to_thread(Library.open, directory)
-        images = cls(library, Registry(plain_http=plain_http, credentials=credentials), limits or Limits())
+        registry = Registry(plain_http=plain_http, credentials=credentials, door=door)
+        images = cls(library, registry, limits or Limits())
         images._behind_the_scenes(asyncio.to_thread(library.empty_trash))
         images._behind_the_scenes(images._settle())
         return images

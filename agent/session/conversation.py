@@ -50,6 +50,9 @@ class Duties(Protocol):
     def heard(self) -> None:
         """The control plane is there."""
 
+    def images_are_at(self, address: str) -> None:
+        """host:port of the cluster's own image registry; empty when there is none."""
+
     def answer(self, ask: sessions_pb2.StreamAsk, channel: grpc.aio.Channel) -> Awaitable[None]: ...
 
 
@@ -139,6 +142,7 @@ class Conversation:
                 pace.timeout = first.welcome.timeout or pace.timeout
                 self.is_up.set()
                 self._duties.heard()
+                self._duties.images_are_at(first.welcome.registry)
             case "redirect":
                 self._redirect = first.redirect.address
                 raise _Over(f"it does not lead; {first.redirect.address or 'nobody'} does")

@@ -50,7 +50,9 @@ class Sessions:
         told: recorder.Recorder,
         time: clock.Clock,
         timing: Timing,
+        images_at: str = "",
     ) -> None:
+        """`images_at` is the host:port of the cluster's own image registry."""
         self._picture = seen
         self._leader = leader
         self._registry = nodes
@@ -60,6 +62,7 @@ class Sessions:
         self._recorder = told
         self._clock = time
         self._timing = timing
+        self._images_at = images_at
         self._sessions: dict[str, conversation.Conversation] = {}
         self.relay = relay.Relay(self.send)
         leader.listen(self._on_leadership)
@@ -220,6 +223,7 @@ class Sessions:
             stamp=wire.to_wire(stamp),
             heartbeat_interval=self._timing.heartbeat_interval,
             timeout=self._timing.timeout,
+            registry=self._images_at,
         )
         return pb.SessionDown(welcome=welcome).SerializeToString()
 

@@ -11,6 +11,8 @@ from functools import lru_cache
 from orch.oci.failure import ImageFailure, Reason
 
 DOCKER_HUB = "docker.io"
+CLUSTER = "registry.orch"
+"""The cluster's own registry, wherever it is served from."""
 _LONGEST_NAME = 255
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -69,6 +71,12 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag, digest)
 
 
+def names_a_registry(text: str) -> bool:
+    """Whether the registry was written out, and not left to the default."""
+    first, slash, _ = text.partition("/")
+    return bool(slash) and _is_a_host(first)
+
+
 def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
@@ -102,14 +110,17 @@ def _split_tag(rest: str, text: str) -> tuple[str, str | None]:
 
 def _split_registry(rest: str, text: str) -> tuple[str, str]:
     first, slash, others = rest.partition("/")
-    names_a_host = "." in first or ":" in first or first == "localhost" or first != first.lower()
-    if not slash or not names_a_host:
+    if not slash or not _is_a_host(first):
         return DOCKER_HUB, rest if "/" in rest else f"library/{rest}"
     if not _HOST.fullmatch(first):
         raise _invalid(text, f'"{first}" is not the name of a registry: expected host or host:port')
     if first in {DOCKER_HUB, "index.docker.io"}:
         return DOCKER_HUB, others if "/" in others else f"library/{others}"
     return first, others
+
+
+def _is_a_host(first: str) -> bool:
+    return "." in first or ":" in first or first == "localhost" or first != first.lower()
 
 
 def _check_repository(repository: str, text: str) -> None:

@@ -19,9 +19,11 @@ from orch.oci import auth, manifest
 from orch.oci.failure import ImageFailure, Reason, bad_image
 from orch.oci.manifest import Descriptor
 from orch.oci.reaching import Reaching
-from orch.oci.reference import DOCKER_HUB, Reference
+from orch.oci.reference import CLUSTER, DOCKER_HUB, Reference
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
 CONNECT_SECONDS = 5.0
@@ -38,6 +40,21 @@ CredentialsOf = Callable[[str], auth.Credentials | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """Another way to a registry than its name."""
+
+    address: str
+    """host:port."""
+    tls: "ssl.SSLContext"
+    server_name: str
+    """That its certificate must show."""
+
+
+DoorOf = Callable[[str], Door | None]
+"""By the registry's name; None: go by the name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """A manifest or index as the registry sent it, its digest verified."""
 
@@ -50,10 +67,15 @@ class Registry:
     """All registries, behind one connection pool. Close it."""
 
     def __init__(
-        self, *, plain_http: Collection[str] = (), credentials: CredentialsOf = lambda _: None
+        self,
+        *,
+        plain_http: Collection[str] = (),
+        credentials: CredentialsOf = lambda _: None,
+        door: DoorOf = lambda _: None,
     ) -> None:
         self._plain_http = frozenset(plain_http)
         self._credentials = credentials
+        self._door = door
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
         self._answers: dict[tuple[str, str, str], str] = {}
@@ -196,18 +218,25 @@ class Registry:
     ) -> AsyncIterator["aiohttp.ClientResponse"]:
         """One request; a challenge is answered once."""
         session = await self._opened()
-        url = what if "://" in what else f"{self._base(ref.registry)}/v2/{ref.repository}/{what}"
+        door = self._door(ref.registry)
+        if door is None and ref.registry == CLUSTER:
+            raise ImageFailure(
+                Reason.REGISTRY_UNREACHABLE, "the cluster's own registry is not known here (yet)"
+            )
+        base = f"https://{door.address}" if door else self._base(ref.registry)
+        url = what if "://" in what else f"{base}/v2/{ref.repository}/{what}"
+        way: dict[str, Any] = {"ssl": door.tls, "server_hostname": door.server_name} if door else {}
         key = (ref.registry, ref.repository, "pull,push" if pushing else "pull")
         sent = dict(headers or {})
         if key in self._answers:
             sent["Authorization"] = self._answers[key]
         with Reaching(ref.registry):
-            answer = await session.request(method, url, headers=sent, data=data)
+            answer = await session.request(method, url, headers=sent, data=data, **way)
             if answer.status == 401:
                 header = answer.headers.get("WWW-Authenticate", "")
                 answer.release()
                 self._answers[key] = sent["Authorization"] = await self._answer_to(header, ref, key[2])
-                answer = await session.request(method, url, headers=sent, data=data)
+                answer = await session.request(method, url, headers=sent, data=data, **way)
             async with answer:
                 if answer.status in {401, 403}:
                     self._answers.pop(key, None)

@@ -36,6 +36,9 @@ class FakeDuties:
         self.taken.append(section)
         return self.refusal
 
+    def images_are_at(self, address: str) -> None:
+        self.images_at = address
+
     def heard(self) -> None:
         self.heard_times += 1
 

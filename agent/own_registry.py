@@ -1,0 +1,33 @@
+"""The way to the cluster's own image registry: through the control plane, with the node's certificate."""
+
+import ssl
+from collections.abc import Callable
+
+from agent.identity import Credentials
+from orch.identity import roles, tls
+from orch.oci.reference import CLUSTER
+from orch.oci.registry import Door
+
+
+class OwnRegistry:
+    def __init__(self, credentials: Callable[[], Credentials]) -> None:
+        """`credentials` are asked each time: they are renewed while we run."""
+        self._credentials = credentials
+        self._address = ""
+        self._shown: tuple[Credentials, ssl.SSLContext] | None = None
+
+    def is_at(self, address: str) -> None:
+        """host:port, as the control plane says; empty when there is none."""
+        self._address = address
+
+    def door(self, registry: str) -> Door | None:
+        """None for every registry but our own, and while we do not know where that is."""
+        if registry != CLUSTER or not self._address:
+            return None
+        return Door(self._address, self._context(), roles.SERVER_NAME)
+
+    def _context(self) -> ssl.SSLContext:
+        held = self._credentials()
+        if self._shown is None or self._shown[0] is not held:
+            self._shown = (held, tls.client(held.certificate, held.key, held.ca))
+        return self._shown[1]
