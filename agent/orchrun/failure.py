@@ -1,11 +1,20 @@
 """A step of a start that failed, in the words that callers of runc look for (pure).
 
-docker turns "executable file not found" into exit code 127 and "permission denied" into 126; podman does the
-same by "executable file not found in" and "permission denied".
+docker takes "executable file not found" and "no such file or directory" for exit code 127 and "permission
+denied" for 126; podman, "executable file not found in" and "permission denied".
 """
 
 from agent.orchrun.errors import Failed
 
+_SAID_AS = (
+    ("not found in PATH", "executable file not found in $PATH"),
+    ("no such file in the image", "no such file or directory"),
+    ("the file is there, but", "no such file or directory"),
+)
+
 
 def of(step: str, message: str) -> Failed:
-    return Failed(f"unable to start container process: {message}" if step == "exec" else f"{step}: {message}")
+    if step != "exec":
+        return Failed(f"{step}: {message}")
+    words = [words for ours, words in _SAID_AS if ours in message and words not in message]
+    return Failed(f"unable to start container process: {': '.join([*words, message])}")

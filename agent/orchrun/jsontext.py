@@ -32,8 +32,8 @@ def loads(text: str, what: str) -> "Any":
         value, end = _scan(text, start)
     except StopIteration as stop:
         raise Failed(f"{what}: {_place(text, stop.value)}: no JSON value stands here") from None
-    except ValueError as error:
-        raise Failed(f"{what}: {error}") from None
+    except (ValueError, SystemError):
+        raise Failed(f"{what}: {_explained(text)}") from None
     if text[end:].strip(_SPACE):
         raise Failed(f"{what}: {_place(text, end)}: something follows the JSON value")
     return value
@@ -86,6 +86,17 @@ def _brackets(opening: str, parts: "list[list[str]]", closing: str, indent: str,
         text.append(line)
     text.append(closing)
     return text
+
+
+def _explained(text: str) -> str:
+    """The scanner alone cannot say it: it looks for the error's class in the module that we do not import."""
+    import json
+
+    try:
+        json.loads(text)
+    except ValueError as error:
+        return str(error)
+    return "cannot be read"
 
 
 def _place(text: str, index: int) -> str:

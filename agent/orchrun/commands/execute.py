@@ -64,6 +64,7 @@ def run(call: Call) -> int:
     while not birth.hear():
         continue
     if failed := birth.outcome():
+        os.waitpid(birth.pid, 0)  # an unreaped one of its processes would keep the container from ending
         raise failure.of(*failed)
     if where := options.text("pid-file"):
         making.write_pid_file(where, birth.pid)

@@ -1,6 +1,8 @@
 """The small JSON reader and writer, held to the standard library's."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -46,3 +48,10 @@ def test_a_missing_file_is_named(tmp_path: Any) -> None:
         jsontext.load(str(tmp_path / "config.json"))
 
     assert refused.value.message == f"open {tmp_path}/config.json: no such file or directory"
+
+
+def test_what_is_wrong_is_explained_also_where_nobody_has_imported_json() -> None:
+    code = "from agent.orchrun import jsontext\ntry: jsontext.loads('{', 'it')\nexcept Exception as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("it: Expecting property name")
