@@ -1,7 +1,9 @@
 """The root of a container: an overlay of its image's layers, or a plain directory.
 
-With a user namespace the layers are seen through mounts that map their owners, one for each directory that
-holds layers (usually a single one, whatever their number) and one for the container's own.
+With a user namespace the layers are seen through a mount that maps their owners, one for each directory that
+holds layers: usually a single one, whatever their number. The container's own directory is not mapped (the
+kernel would have to make its work directory as somebody whom the mapping does not know), so its files lie on
+the disk under the ids that the host knows, which nobody minds: they go when the container goes.
 """
 
 import errno
@@ -32,9 +34,8 @@ def mount(plan: "Plan", place: str, upper: str, users: int) -> str:
     layers = plan["layers"]
     opened: list[int] = []
     try:
-        stores = _stores([upper, *layers], place, users, opened) if users >= 0 else {}
-        above = f"{_FDS}/{stores[upper]}" if users >= 0 else upper
-        rest = f",upperdir={above}/upper,workdir={above}/work,volatile"
+        stores = _stores(layers, place, users, opened) if users >= 0 else {}
+        rest = f",upperdir={upper}/upper,workdir={upper}/work,volatile"
         lower = ":".join(reversed(layers))
         if users >= 0 or len(lower) + len(rest) >= _MOST_OPTIONS_BYTES:
             lower = ":".join(str(_open(layer, stores, opened)) for layer in reversed(layers))
@@ -59,15 +60,14 @@ def _plain(path: str) -> None:
     os.close(tree)
 
 
-def _stores(directories: list[str], place: str, users: int, opened: list[int]) -> dict[str, int]:
-    """Mounts with mapped owners: of the first directory itself, and of what holds the others.
+def _stores(layers: list[str], place: str, users: int, opened: list[int]) -> dict[str, int]:
+    """Mounts with mapped owners of the directories that hold layers.
 
     They are stacked on `place` and reached by descriptor: before Linux 6.15 an overlay takes no layer from
     a mount that is attached nowhere. They vanish with the old root.
     """
-    own, *others = directories
     stores = {}
-    for path in (own, *dict.fromkeys(os.path.dirname(other) for other in others)):
+    for path in dict.fromkeys(os.path.dirname(layer) for layer in layers):
         stores[path] = fd = binds.copy(path, "layers")
         opened.append(fd)
         binds.map_ids(fd, users, path)
