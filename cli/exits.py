@@ -1,7 +1,7 @@
 """Error → message and exit code: the one place."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 OK = 0
 NOT_SO = 1
@@ -21,6 +21,10 @@ class NotSo(Exception):
     """What was asked for did not come true; the message says why and what to do."""
 
 
+class Missing(Exception):
+    """There is no such object; the message says which, and where to look."""
+
+
 class Wrong(Exception):
     """The command makes no sense; the message says what to write."""
 
@@ -33,6 +37,9 @@ def run(command: Callable[[], object]) -> int:
     except BaseException as error:
         if isinstance(error, SystemExit) and sys.stdout is not out:
             return OK  # click puts something else there when whoever read has seen enough
+        if type(error).__name__ == "NoArgsIsHelpError":  # a command that has commands, and was given none
+            sys.stdout.write(f"{getattr(error, 'message', '')}\n")
+            return OK
         code, message = told(error)
         if message:
             sys.stderr.write(message.rstrip("\n") + "\n")
@@ -65,6 +72,8 @@ def told(error: BaseException) -> tuple[int, str]:
             return UNREACHABLE, f"error: {error}"
         case "ContextError":
             return UNREACHABLE, f"error: {error}"
+        case "Missing":
+            return REFUSED, f"error: {error}"
         case "Refused":
             return _refused(error)
     if hasattr(error, "format_message"):
@@ -93,8 +102,13 @@ def _count(error: BaseException) -> str:
 def _usage(error: BaseException) -> str:
     """A mistake on the command line, and where its help is."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "orchctl"
+    path = context.command_path if context is not None else " ".join(["orchctl", *_command(sys.argv[1:])])
     return f"error: {error.format_message()}\nsee: {path} --help"  # type: ignore[attr-defined]
+
+
+def _command(words: Sequence[str]) -> Sequence[str]:
+    """The command, for errors that do not know it."""
+    return words[:1] if words and not words[0].startswith("-") else ()
 
 
 def _broken(error: BaseException) -> str:

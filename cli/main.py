@@ -52,6 +52,25 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
+_INSTEAD = {
+    "create": "orchctl apply -f FILE",
+    "run": "orchctl apply -f FILE",
+    "replace": "orchctl apply -f FILE",
+    "restart": "orchctl rollout restart SERVICE",
+    "start": "orchctl scale SERVICE 1",
+    "stop": "orchctl scale SERVICE 0",
+    "edit": "orchctl get svc/NAME -o yaml > FILE, change it, orchctl apply -f FILE",
+    "config": "orchctl context ls",
+    "patch": "orchctl set image, orchctl set env, or orchctl apply -f FILE",
+    "expose": "ports: in the manifest; see orchctl explain service.ports",
+    "annotate": "annotations: in the manifest; see orchctl explain service.annotations",
+    "service": "orchctl get services",
+    "status": "orchctl get services, orchctl rollout status SERVICE",
+    "history": "orchctl rollout history SERVICE",
+}
+"""What hands trained elsewhere type, and what does it here."""
+
+
 class _Lazy(click.Group):
     """Knows names and one-line helps of its commands without importing them."""
 
@@ -69,11 +88,16 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] == "help":
+            args = [*args[1:], "--help"]
+            if args == ["--help"]:
+                raise click.exceptions.NoArgsIsHelpError(ctx)
         words = [*_ALIASES.get(args[0], (args[0],)), *args[1:]]
         if words[0] not in _COMMANDS:
             from orch.manifest.problem import did_you_mean
 
-            near = did_you_mean(words[0], [*_COMMANDS, *_ALIASES])
+            instead = f"use: {_INSTEAD[words[0]]}" if words[0] in _INSTEAD else ""
+            near = instead or did_you_mean(words[0], [*_COMMANDS, *_ALIASES])
             raise click.UsageError(f'there is no command "{words[0]}"' + (f" — {near}" if near else ""), ctx)
         return super().resolve_command(ctx, words)
 
@@ -85,7 +109,17 @@ class _Lazy(click.Group):
             formatter.write_dl([(alias, " ".join(words)) for alias, words in _ALIASES.items()], col_spacing=4)
 
 
+def _version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    """As `orchctl version --client`: a habit from other programs, and it asks nobody."""
+    if is_asked:
+        import importlib.metadata
+
+        click.echo(f"orchctl {importlib.metadata.version('orch')}")
+        context.exit()
+
+
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
 def cli() -> None:
     """Talk to the control plane of a cluster.
 

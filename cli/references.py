@@ -18,7 +18,7 @@ class Kind:
 
 
 SERVICE = Kind("service", "services", ("svc",))
-TASK = Kind("task", "tasks", ("po",))
+TASK = Kind("task", "tasks", ("po", "pod", "pods"))
 NODE = Kind("node", "nodes", ("no",), has_namespace=False)
 CONFIG = Kind("config", "configs", ("cm",))
 SECRET = Kind("secret", "secrets", ("sec",))
@@ -42,6 +42,11 @@ def kind_of(word: str) -> Kind:
 
     near = did_you_mean(word, _BY_WORD) or f"there are {', '.join(kind.plural for kind in KINDS)}"
     raise Wrong(f'there is no kind "{word}" — {near}')
+
+
+def is_kind(word: str) -> bool:
+    """It names a kind, in any of its forms."""
+    return word.lower() in _BY_WORD
 
 
 def meant(words: Sequence[str]) -> list[tuple[Kind, tuple[str, ...]]]:

@@ -50,14 +50,14 @@ class Session:
         names: Sequence[str] = (),
         *,
         namespace: str | None = None,
-        labels: dict[str, str] | None = None,
+        selector: str = "",
         finished: bool = False,
     ) -> list[Any]:
         """Messages `Object`, as they are now. A namespace of "" is all of them."""
         from orch.v1 import control_pb2 as pb
 
         where = self.in_namespace() if namespace is None else namespace
-        request = pb.GetRequest(kinds=kinds, namespace=where, names=names, labels=labels or {}, all=finished)
+        request = pb.GetRequest(kinds=kinds, namespace=where, names=names, selector=selector, all=finished)
         reply = self.client.call("Get", request)
         self.warn_if_old(reply.age)
         return list(reply.objects)
@@ -68,7 +68,7 @@ class Session:
         names: Sequence[str] = (),
         *,
         namespace: str | None = None,
-        labels: dict[str, str] | None = None,
+        selector: str = "",
         finished: bool = False,
         seconds: float | None = None,
     ) -> Iterator[Any]:
@@ -76,7 +76,7 @@ class Session:
         from orch.v1 import control_pb2 as pb
 
         where = self.in_namespace() if namespace is None else namespace
-        request = pb.GetRequest(kinds=kinds, namespace=where, names=names, labels=labels or {}, all=finished)
+        request = pb.GetRequest(kinds=kinds, namespace=where, names=names, selector=selector, all=finished)
         return self.client.stream("Watch", request, timeout=seconds)
 
     def warn_if_old(self, age: float) -> None:
@@ -124,15 +124,16 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def labels_of(text: str) -> dict[str, str]:
-    """`-l team=shop,ring=canary` → a map. Raises Wrong."""
-    found = {}
-    for part in filter(None, text.split(",")):
-        key, equals, value = part.replace("==", "=").partition("=")
-        if not equals or not key:
-            raise Wrong(f'"{part}" is not KEY=VALUE; write -l team=shop,ring=canary')
-        found[key.strip()] = value.strip()
-    return found
+def selector_of(text: str) -> str:
+    """What stands after -l, when it can be understood. Raises Wrong."""
+    if text:
+        from orch.model import selector
+
+        try:
+            selector.parse(text)
+        except ValueError as error:
+            raise Wrong(f"-l: {error}") from None
+    return text
 
 
 def seconds_of(text: str) -> float:

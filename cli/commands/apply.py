@@ -11,7 +11,15 @@ from cli.exits import Wrong
 
 @click.command()
 @options.FILES
-@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option(
+    "--dry-run",
+    is_flag=False,
+    flag_value="server",
+    default="none",
+    type=click.Choice(["none", "client", "server", "true", "false"]),
+    metavar="[=true|false]",
+    help="Only say what would change, and where tasks would go.",
+)
 @click.option("--prune", is_flag=True, help="Also delete what an earlier apply of the same --set named.")
 @click.option(
     "--set", "set_name", default="", metavar="NAME", help="Label the objects as one set, for --prune."
@@ -21,7 +29,7 @@ from cli.exits import Wrong
 def command(
     session_: session.Session,
     files: Sequence[str],
-    dry_run: bool,
+    dry_run: str,
     prune: bool,
     set_name: str,
     wait: bool,
@@ -47,10 +55,11 @@ def command(
     documents = read.documents(files, session_.namespace)
     if set_name:
         documents = [requests.in_set(each, set_name) for each in documents]
-    reply = session_.client.call("Apply", requests.apply(documents, dry_run=dry_run, prune=prune))
+    only_asks = dry_run not in {"none", "false"}  # the control plane is asked also where kubectl would not
+    reply = session_.client.call("Apply", requests.apply(documents, dry_run=only_asks, prune=prune))
     for warning in reply.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    if dry_run:
+    if only_asks:
         sys.stdout.write(changes.planned(reply))
         return 0
     sys.stdout.write(changes.applied(reply))

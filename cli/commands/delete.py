@@ -76,7 +76,7 @@ def _of_words(
         if kind is references.NODE:
             raise Wrong("a node that is down is forgotten with: orchctl node rm NAME")
         if selector or all_of_kind:
-            named = session_.get([kind.plural], labels=session.labels_of(selector))
+            named = session_.get([kind.plural], selector=session.selector_of(selector))
             names = tuple(_name(each) for each in named)
         elif not names:
             raise Wrong(f"say which {kind.plural}, or --all")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli import completing, references, session
-from cli.exits import NotSo
+from cli.exits import Missing
 from cli.render import details
 
 
@@ -43,9 +43,7 @@ def _found(session_: session.Session, kind: references.Kind, names: Sequence[str
     where = None if kind.has_namespace else ""
     found = session_.get([kind.plural], names, namespace=where, finished=kind is references.TASK)
     if not found:
-        raise NotSo(
-            f"error: there is no {kind.singular} {' '.join(names)}; see: orchctl get {kind.plural} -A"
-        )
+        raise Missing(f"there is no {kind.singular} {' '.join(names)}; see: orchctl get {kind.plural} -A")
     if kind is references.TASK:
         found.sort(key=lambda each: (each.task.task.id.slot, -each.task.task.id.attempt))
         found = found[:1] if any("." in name for name in names) else found

@@ -34,6 +34,9 @@ def up(name: str, nodes: int, registry: bool) -> None:
 @_name
 def down(name: str) -> None:
     """Take it away, with everything it made."""
+    if clusters.load(name) is None:
+        known = ", ".join(each.name for each in clusters.load_all()) or "none"
+        raise life.DevError(f"there is no dev cluster {name!r} (up: {known}): nothing to take down")
     life.down(_find(name))
     click.echo(f"dev cluster {name!r} is gone")
 
@@ -60,7 +63,8 @@ def kill(node: str, name: str) -> None:
     """Kill everything of a node at once, as if its machine lost power."""
     cluster = _find(name)
     life.kill_node(cluster, _node(cluster, node))
-    click.echo(f"{node} is dead; start it again: orchctl dev start {node}")
+    of = "" if name == "dev" else f" --name {name}"
+    click.echo(f"{node} is dead; start it again: orchctl dev start {node}{of}")
 
 
 @command.command()

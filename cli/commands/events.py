@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from cli import completing, references, session
+from cli import completing, one_object, references, session
 from cli.render import table
 
 
-@click.command()
+@click.command(cls=one_object.OneObject)
 @click.argument(
     "of", required=False, shell_complete=completing.names("services", "tasks"), metavar="[NAME | KIND/NAME]"
 )
@@ -44,7 +44,7 @@ def command(
     # Events of nodes are in no namespace, and belong to every picture of what happened.
     where = "" if all_namespaces or of else None
     if watch:
-        _watch(session_, about, warnings=warnings, where=where, style=style)
+        _watch(session_, about, warnings=warnings, tail=tail, where=where, style=style)
         return
     found = [
         each for each in session_.get(["events"], namespace=where) if _is_meant(each.event, about, warnings)
@@ -91,14 +91,26 @@ _WIDTHS = {"NAMESPACE": 10, "LAST-SEEN": 9, "TYPE": 7, "REASON": 16, "OBJECT": 1
 
 
 def _watch(
-    session_: session.Session, about: Sequence[str], *, warnings: bool, where: str | None, style: table.Style
+    session_: session.Session,
+    about: Sequence[str],
+    *,
+    warnings: bool,
+    tail: int,
+    where: str | None,
+    style: table.Style,
 ) -> None:
     cells = table.cells_of("event", style)
     widths = [_WIDTHS[heading] for heading in cells]
     sys.stdout.write(table.lay_out([list(cells)], widths))
+    before: list[Any] = []
+    has_begun = False
     for reply in session_.watch(["events"], namespace=where):
-        for event in table.in_order("event", [each.event for each in reply.changed]):
-            if _is_meant(event, about, warnings):
-                row = [cell(event, time.time()) for cell in cells.values()]
-                sys.stdout.write(table.lay_out([row], widths))
+        events = [each.event for each in reply.changed if _is_meant(each.event, about, warnings)]
+        if not has_begun:  # only what was there before is cut
+            before += events
+            has_begun = reply.synced
+            events = table.in_order("event", before)[-tail:] if has_begun else []
+        for event in table.in_order("event", events):
+            row = [cell(event, time.time()) for cell in cells.values()]
+            sys.stdout.write(table.lay_out([row], widths))
         sys.stdout.flush()

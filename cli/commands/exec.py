@@ -8,13 +8,16 @@ from typing import Any
 
 import click
 
-from cli import completing, references, session
+from cli import completing, one_object, references, session
 from cli.exits import NotSo, Wrong
 
 _NOT_STARTED = 126
 
 
-@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.command(
+    cls=one_object.OneObject,
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+)
 @click.option("-i", "--interactive", is_flag=True, help="Pass stdin on.")
 @click.option("-t", "--terminal", "--tty", is_flag=True, help="Give the command a terminal.")
 @click.option("-c", "--container", default="", help="Which container.  [default: the first]")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli import completing, references, session
-from cli.exits import NotSo, Wrong
+from cli.exits import Missing, Wrong
 from cli.render import table
 
 _FORMATS = "table|wide|json|yaml|name|jsonpath=…"
@@ -51,48 +51,67 @@ def command(
     )
     query = {
         "namespace": "" if all_namespaces else None,
-        "labels": session.labels_of(selector),
-        "finished": finished or any(kind is references.TASK and names for kind, names in groups),
+        "selector": session.selector_of(selector),
+        "finished": finished,
     }
     if watch:
         _watch(session_, groups, output, style, query)
     else:
-        _show(_fetch(session_, groups, query), groups, output, style)
+        where = "" if all_namespaces else f" in namespace {session_.in_namespace()}"
+        _show(_fetch(session_, groups, query), groups, output, style, where)
 
 
 def _fetch(session_: session.Session, groups: Any, query: dict[str, Any]) -> list[Any]:
     found = []
     for kind, names in groups:
         some = session_.get([kind.plural], names, **query)
+        if kind is references.TASK and not query["finished"]:
+            some += _ended(session_, [name for name in names if not _is_there(name, some)], query)
         _complain_of_missing(kind, names, some)
         found += some
     return found
 
 
+def _ended(session_: session.Session, names: Sequence[str], query: dict[str, Any]) -> list[Any]:
+    """Tasks that are asked for by a name that nothing bears any more but what has ended."""
+    return session_.get([references.TASK.plural], names, **query | {"finished": True}) if names else []
+
+
+def _is_there(name: str, found: Sequence[Any]) -> bool:
+    return any(_is_called(each, name) for each in found)
+
+
 def _complain_of_missing(kind: references.Kind, names: Sequence[str], found: Sequence[Any]) -> None:
     for name in names:
-        if not any(_is_called(each, name) for each in found):
-            raise NotSo(
-                f'error: there is no {kind.singular} "{name}" (orchctl get {kind.plural} -A shows all)'
-            )
+        if not _is_there(name, found):
+            raise Missing(f'there is no {kind.singular} "{name}" (orchctl get {kind.plural} -A shows all)')
 
 
 def _is_called(object_: Any, name: str) -> bool:
+    from cli.render import documents
+
     kind = object_.WhichOneof("kind")
     view = getattr(object_, kind)
     match kind:
         case "service":
             return bool(view.service.name.name == name)
-        case "task" | "revision" | "event":
+        case "task":
+            task = view.task.id
+            return name in {task.service, f"{task.service}.{task.slot}"} or name == documents.name_of(
+                kind, view
+            )
+        case "revision":
+            return bool(view.revision.service.name == name)
+        case "event":
             return True
         case "node":
             return bool(view.spec.name == name)
     return str(getattr(view.name, "name", view.name)) == name
 
 
-def _show(found: list[Any], groups: Any, output: str, style: table.Style) -> None:
+def _show(found: list[Any], groups: Any, output: str, style: table.Style, where: str = "") -> None:
     if output in {"table", "wide"}:
-        sys.stdout.write(_tables(found, groups, style))
+        sys.stdout.write(_tables(found, groups, style, where))
         return
     from cli.render import documents
 
@@ -117,14 +136,14 @@ def _show(found: list[Any], groups: Any, output: str, style: table.Style) -> Non
             raise Wrong(str(error)) from None
 
 
-def _tables(found: Sequence[Any], groups: Any, style: table.Style) -> str:
+def _tables(found: Sequence[Any], groups: Any, style: table.Style, where: str) -> str:
     parts = []
     for kind, _ in groups:
         views = [getattr(each, kind.singular) for each in found if each.WhichOneof("kind") == kind.singular]
         if views:
             parts.append(table.table(kind.singular, views, style))
         else:
-            sys.stderr.write(f"no {kind.plural}\n")
+            sys.stderr.write(f"no {kind.plural}{where if kind.has_namespace else ''}\n")
     return "\n".join(parts)
 
 

@@ -17,8 +17,9 @@ from cli.render import words as rendered
     shell_complete=completing.names("nodes"),
     metavar="NODE… KEY=VALUE… KEY-…",
 )
+@click.option("--overwrite", is_flag=True, hidden=True, help="Labels are always overwritten.")
 @session.connected
-def command(session_: session.Session, words: Sequence[str]) -> None:
+def command(session_: session.Session, words: Sequence[str], overwrite: bool) -> None:  # noqa: ARG001
     """Set labels of nodes (KEY=VALUE) or remove them (KEY-).
 
     \b

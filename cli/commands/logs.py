@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from cli import completing, references, session
+from cli import completing, one_object, references, session
 from cli.exits import NotSo
 
 
-@click.command()
+@click.command(cls=one_object.OneObject)
 @click.argument("name", shell_complete=completing.names("services", "tasks"), metavar="SERVICE | TASK")
 @click.option("-f", "--follow", is_flag=True, help="Go on and print what comes.")
 @click.option("--tail", default=-1, metavar="N", help="Only the last N lines.  [default: all]")

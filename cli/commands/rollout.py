@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from cli import completing, options, references, session
-from cli.exits import NotSo
+from cli import completing, one_object, options, references, session
+from cli.exits import Missing
 from cli.render import table
 
 
@@ -16,7 +16,7 @@ def command() -> None:
     """Watch, undo, pause, resume, restart, promote or abort a rollout."""
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @click.option("-w", "--watch", is_flag=True, help="Watch until it is over; fail when it fails.")
 @click.option("--timeout", default=options.DEFAULT_WAIT, metavar="DURATION", help="How long to watch.")
@@ -39,7 +39,7 @@ def status(session_: session.Session, service: str, watch: bool, timeout: str) -
     return watching.until_serving(session_, [goal], session.seconds_of(timeout))
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @session.connected
 def history(session_: session.Session, service: str) -> None:
@@ -47,11 +47,11 @@ def history(session_: session.Session, service: str) -> None:
     _, name = references.name_of(service, references.SERVICE)
     found = [each.revision for each in session_.get(["revisions"], [name])]
     if not found:
-        raise NotSo(f'error: there is no service "{name}"')
+        raise Missing(f'there is no service "{name}"')
     sys.stdout.write(table.table("revision", found, table.Style(time.time())))
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @click.option(
     "--to",
@@ -73,7 +73,7 @@ def undo(session_: session.Session, service: str, to: int, canary: bool, wait: b
     return _say(session_, service, "undo", to_revision=to, through_canary=canary, wait=wait, timeout=timeout)
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @options.waiting
 @session.connected
@@ -82,7 +82,7 @@ def restart(session_: session.Session, service: str, wait: bool, timeout: float)
     return _say(session_, service, "restart", wait=wait, timeout=timeout)
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @click.option("--full", is_flag=True, help="All remaining steps, not just the present one.")
 @options.waiting
@@ -92,7 +92,7 @@ def promote(session_: session.Session, service: str, full: bool, wait: bool, tim
     return _say(session_, service, "promote", full=full, wait=wait, timeout=timeout)
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @session.connected
 def abort(session_: session.Session, service: str) -> int:
@@ -100,7 +100,7 @@ def abort(session_: session.Session, service: str) -> int:
     return _say(session_, service, "abort")
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @session.connected
 def pause(session_: session.Session, service: str) -> int:
@@ -108,7 +108,7 @@ def pause(session_: session.Session, service: str) -> int:
     return _say(session_, service, "pause")
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @options.waiting
 @session.connected
@@ -167,5 +167,5 @@ def _view(session_: session.Session, service: str) -> Any:
     _, name = references.name_of(service, references.SERVICE)
     found = session_.get(["services"], [name])
     if not found:
-        raise NotSo(f'error: there is no service "{name}"')
+        raise Missing(f'there is no service "{name}"')
     return found[0].service

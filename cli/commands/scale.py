@@ -4,11 +4,11 @@ import sys
 
 import click
 
-from cli import completing, options, references, session
+from cli import completing, one_object, options, references, session
 from cli.exits import Wrong
 
 
-@click.command()
+@click.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @click.argument("count", required=False, type=click.IntRange(0, 10_000))
 @click.option("--replicas", type=click.IntRange(0, 10_000), help="How many instances.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import completing, options, references, session
+from cli import completing, one_object, options, references, session
 from cli.exits import NotSo, Wrong
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def command() -> None:
     """Change the image or the environment of a service."""
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @click.argument("images", nargs=-1, required=True, metavar="[CONTAINER=]IMAGE…")
 @options.waiting
@@ -39,7 +39,7 @@ def image(session_: session.Session, service: str, images: Sequence[str], wait: 
     return _change(session_, service, change, {name for name in wanted if name}, wait=wait, timeout=timeout)
 
 
-@command.command()
+@command.command(cls=one_object.OneObject)
 @click.argument("service", shell_complete=completing.names("services"))
 @click.argument("variables", nargs=-1, required=True, metavar="KEY=VALUE… KEY-…")
 @click.option("-c", "--container", default="", help="Only this container.  [default: all]")

@@ -10,6 +10,9 @@ import click
 from cli import completing, references, session
 from cli.exits import NotSo, Wrong
 
+_ALSO = {"delete": "deleted", "ready": "ready", "available": "ready", "complete": "status=Complete"}
+"""As kubectl says it."""
+
 Condition = Callable[[Any], bool]
 """Of a message `Object`."""
 
@@ -40,6 +43,7 @@ def command(session_: session.Session, what: Sequence[str], condition: str, time
     orchctl wait svc/web --for deleted
     orchctl wait svc/web --for jsonpath='{.status.ready}'=3
     """
+    condition = _ALSO.get(condition.lower().removeprefix("condition="), condition)
     groups = references.meant(what if "/" in what[0] or len(what) > 1 else [f"svc/{what[0]}"])
     seconds = session.seconds_of(timeout)
     deadline = time.monotonic() + seconds

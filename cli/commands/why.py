@@ -5,10 +5,10 @@ import time
 
 import click
 
-from cli import completing, references, session
+from cli import completing, one_object, references, session
 
 
-@click.command()
+@click.command(cls=one_object.OneObject)
 @click.argument(
     "name", shell_complete=completing.names("services", "tasks"), metavar="TASK | SERVICE | node/NAME"
 )

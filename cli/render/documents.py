@@ -1,5 +1,6 @@
 """Objects → documents: what a user would write for them, and what is true of them under `status`."""
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +9,9 @@ from orch import wire
 from orch.manifest import load, write
 from orch.manifest.document import NodeDocument, ServiceDocument
 from orch.model.config import Config, Namespace
+from orch.model.names import ObjectName
 from orch.model.node import NodeSpec
-from orch.model.service import Service
+from orch.model.service import Service, ServiceSpec, TaskTemplate
 
 
 def document(object_: Any) -> dict[str, Any]:
@@ -64,18 +66,25 @@ def _service(view: Any) -> dict[str, Any]:
 def _node(view: Any) -> dict[str, Any]:
     spec = wire.from_wire(view.spec, NodeSpec)
     status = _status(view, without={"spec", "status"}) | _status(view.status, without={"name"})
-    status |= {"availability": str(spec.availability), "joinedAt": spec.joined_at}
+    status |= {"availability": str(spec.availability), "joinedAt": _moment(spec.joined_at)}
     return write.document(NodeDocument(spec.name, spec.labels, spec.taints)) | {"status": status}
 
 
 def _task(view: Any) -> dict[str, Any]:
-    """Nobody writes a task, so all of it is status: what is wanted of it, and what its node says."""
+    """Its part of what the user wrote for the service, and what is wanted of it and what its node says."""
     metadata = {"name": name_of("task", view), "namespace": view.task.id.namespace}
     status = _status(view.status, without={"id", "node", "state"}) | _status(
         view.task, without={"id", "score"}
     )
-    status |= _status(view, without={"task", "status"})
-    return {"apiVersion": "orch/v1", "kind": "Task", "metadata": metadata, "status": status}
+    status |= _status(view, without={"task", "status", "template"})
+    written = {"apiVersion": "orch/v1", "kind": "Task", "metadata": metadata, "status": status}
+    if view.HasField("template"):
+        template = wire.from_wire(view.template, TaskTemplate)
+        document = ServiceDocument(ObjectName("", ""), ServiceSpec(template=template), {})
+        written["spec"] = write.document(document)["spec"]
+    return {
+        key: written[key] for key in ("apiVersion", "kind", "metadata", "spec", "status") if key in written
+    }
 
 
 def _secret(view: Any) -> dict[str, Any]:
@@ -120,8 +129,24 @@ def _status(message: Any, without: set[str]) -> dict[str, Any]:
     for field in message.DESCRIPTOR.fields:
         if field.name in without or (field.has_presence and not message.HasField(field.name)):
             continue
-        found[_camel(field.name)] = _value(field, getattr(message, field.name))
+        value = _value(field, getattr(message, field.name))
+        if _is_moment(field):
+            if not value:
+                continue  # it has not come
+            value = _moment(value)
+        found[_camel(field.name)] = value
     return found
+
+
+def _is_moment(field: Any) -> bool:
+    is_double = bool(field.type == field.TYPE_DOUBLE)
+    return is_double and str(field.name).endswith(("_at", "since"))
+
+
+def _moment(seconds: float) -> str:
+    """As others write it: 2026-11-21T03:10:41.123456Z."""
+    at = dt.datetime.fromtimestamp(seconds, dt.UTC)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _value(field: Any, value: Any) -> Any:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import views
+from controlplane.api import errors, views
 from controlplane.cluster import snapshot
 from controlplane.controllers import slots
 from controlplane.loop import picture
 from controlplane.store import codec, keys
 from orch import wire
+from orch.model import selector
 from orch.model.names import ObjectName, ServiceName, TaskId
 from orch.model.task import Task
 from orch.v1 import control_pb2 as pb
@@ -41,7 +42,10 @@ class Kind:
 
 
 def _labels_match(request: Any, labels: Mapping[str, str]) -> bool:
-    return all(labels.get(key) == value for key, value in request.labels.items())
+    try:
+        return selector.parse(request.selector).matches(labels)
+    except ValueError as error:
+        raise errors.Invalid(str(error)) from None
 
 
 def _is_named(request: Any, namespace: str, name: str) -> bool:

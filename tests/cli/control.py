@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from orch.model import selector
 from orch.v1 import control_pb2 as pb
 from orch.v1 import control_pb2_grpc
 from tests.support.certificates import Authority, Files
@@ -133,9 +134,14 @@ def _is_meant(object_: pb.Object, request: pb.GetRequest) -> bool:
     namespace, names, labels = _identity(kind, view)
     if request.namespace not in ("", namespace) and namespace:
         return False
-    if any(labels.get(key) != value for key, value in request.labels.items()):
+    if kind == "task" and view.state in _FINISHED and not request.all:
+        return False
+    if not selector.parse(request.selector).matches(labels):
         return False
     return not request.names or any(name in request.names for name in names)
+
+
+_FINISHED = {8, 9, 10}
 
 
 def _identity(kind: str, view: Any) -> tuple[str, Sequence[str], Any]:

@@ -2,6 +2,11 @@
 
 import json
 
+from orch import wire
+from orch.model.container import ContainerSpec
+from orch.model.service import TaskTemplate
+from orch.model.task import TaskState
+from orch.v1 import control_pb2 as pb
 from tests.cli import views
 from tests.cli.conftest import Run
 from tests.cli.control import Control
@@ -92,7 +97,10 @@ def test_a_selector_is_passed_on(control: Control, orchctl: Run) -> None:
     control.objects = [views.a_service("web"), views.a_service("api", labels={"team": "other"})]
 
     assert "api" not in orchctl("get", "svc", "-l", "team=shop").out
-    assert orchctl("get", "svc", "-l", "team").code == 2
+    assert "api" in orchctl("get", "svc", "-l", "team!=shop").out
+    assert orchctl("get", "svc", "-l", "team in (shop, other)").out == orchctl("get", "svc").out
+    done = orchctl("get", "svc", "-l", "team>1")
+    assert (done.code, "KEY notin" in done.err) == (2, True)
 
 
 def test_an_old_picture_is_shown_with_a_warning(control: Control, orchctl: Run) -> None:
@@ -197,3 +205,43 @@ def test_history_marks_the_stable_revision(control: Control, orchctl: Run) -> No
     assert lines[0].split() == ["REV", "AGE", "BY", "IMAGE", "CHANGE", "OUTCOME"]
     assert lines[2].startswith("2*")
     assert lines[3].endswith("failed: web.1.4 exited with 1")
+
+
+def test_moments_are_written_as_others_write_them(control: Control, orchctl: Run) -> None:
+    control.objects = [views.a_service("web")]
+
+    assert orchctl("get", "svc/web", "-o", "jsonpath={.status.createdAt}").out.strip().endswith("Z")
+
+
+def test_a_task_shows_its_part_of_the_manifest(control: Control, orchctl: Run) -> None:
+    task = views.a_task(2)
+    template = TaskTemplate(
+        containers=(ContainerSpec(image="web:1", resources={"limits": {"memory": 64 * 2**20}}),)
+    )
+    task.task.template.CopyFrom(wire.to_wire(template))
+    control.objects = [task]
+
+    found = json.loads(orchctl("get", "task/web.2", "-o", "json").out)
+
+    assert (found["spec"]["image"], found["spec"]["resources"]["limits"]["memory"]) == ("web:1", "64Mi")
+    assert "template" not in found["status"]
+
+
+def test_a_name_means_the_attempt_that_lives_or_else_those_that_ended(control: Control, orchctl: Run) -> None:
+    ended = views.a_task(2, attempt=1, state=TaskState.COMPLETE)
+    control.objects = [ended, views.a_task(2, attempt=2)]
+
+    assert json.loads(orchctl("get", "task/web.2", "-o", "json").out)["metadata"]["name"] == "web.2.2"
+    assert json.loads(orchctl("get", "task/web.2.1", "-o", "json").out)["metadata"]["name"] == "web.2.1"
+    done = orchctl("get", "task/web.3")
+    assert (done.code, 'there is no task "web.3"' in done.err) == (4, True)
+
+
+def test_a_watch_of_events_begins_with_the_last_of_them(control: Control, orchctl: Run) -> None:
+    control.objects = [views.an_event(f"service/web{n}", "Told", "so", ago=10 - n) for n in range(5)]
+    control.watched = [pb.WatchReply(changed=[views.an_event("service/later", "Told", "so")])]
+    control.answers["Watch ends"] = True
+
+    shown = orchctl("events", "-w", "--tail", "1").out.splitlines()[1:]
+
+    assert [line.split()[3] for line in shown] == ["service/web4", "service/later"]

@@ -323,10 +323,12 @@ async def test_names_labels_and_slots_choose_what_is_read(running: planes.Runnin
     assert await names(kinds=["tasks"], names=["web"]) == 2
     assert await names(kinds=["tasks"], names=["web.2"]) == 1
     assert await names(kinds=["tasks"], namespace="other") == 0
-    assert await names(kinds=["nodes"], labels={"ring": "canary"}) == 1
-    assert await names(kinds=["nodes"], labels={"ring": "none"}) == 0
+    assert await names(kinds=["nodes"], selector="ring in (canary, x),!gpu") == 1
+    assert await names(kinds=["nodes"], selector="ring!=canary") == 0
     assert await names(kinds=["namespaces"]) == 1
     assert await names(kinds=["revisions"], names=["api"]) == 1
+    code, _ = await refused(running.stub.Get(pb.GetRequest(kinds=["nodes"], selector="ring>1")))
+    assert code is StatusCode.INVALID_ARGUMENT
     code, words = await refused(running.stub.Get(pb.GetRequest(kinds=["pods"])))
     assert (code, "services" in words) == (StatusCode.INVALID_ARGUMENT, True)
 
