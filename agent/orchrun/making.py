@@ -122,7 +122,7 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
     if listening:
         config["process"]["env"] = [*(config["process"].get("env") or []), *listening]
     made: Plan = plan.of_config(
-        config,
+        {**config, "linux": {key: value for key, value in linux.items() if key != "cgroupsPath"}},
         container=container,
         root=found.rootfs,
         bundle=found.path,
