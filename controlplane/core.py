@@ -95,6 +95,10 @@ class Core:
         """Why something of the service waits; for tests and measurements."""
         return self.driver.waiting_of(name)
 
+    async def own_digest(self, _repository: str, _tag: str) -> str:
+        """What a tag of the cluster's own registry stands for; empty when there is none."""
+        return ""
+
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _make_sessions(self) -> sessions.Sessions:
@@ -125,6 +129,7 @@ class Core:
             clock=grounds.clock,
             source=self.source,
             forget_node=self.liveness.forget,
+            own_digest=self.own_digest,
         )
 
     def _open_secret(self, secret: Secret) -> dict[str, bytes]:

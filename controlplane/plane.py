@@ -74,6 +74,9 @@ class Plane(core.Core):
             await self.registry.stop()
         await self.end()
 
+    async def own_digest(self, repository: str, tag: str) -> str:
+        return await self.registry.digest(repository, tag) if self.registry else ""
+
     async def _start_registry(self) -> None:
         settings = self._grounds.settings
         if not settings.registry_listen:

@@ -18,6 +18,7 @@ from controlplane.api import (
     errors,
     memory,
     orders,
+    own_images,
     views,
     what_if,
 )
@@ -57,6 +58,7 @@ class Changing:
     clock: clock.Clock
     source: catalog.Source
     forget_node: Callable[[str], None]
+    own_digest: own_images.Digest
 
     async def apply(self, request: Any, context: Any) -> pb.ApplyReply:
         """Everything in the request or nothing. Raises Invalid, StoreError."""
@@ -64,6 +66,7 @@ class Changing:
         documents = [_document(each) for each in request.documents]
         if not documents:
             raise errors.Invalid("there is nothing to apply")
+        documents = await own_images.pinned(documents, self.own_digest)
 
         def admit() -> Draft:
             asker = admission.Asker(door.caller(context).name, self.clock.now())
