@@ -1,0 +1,106 @@
+"""Lets users and nodes in: TLS with the cluster's certificates, and what each role may do."""
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+
+from aiohttp import web
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from controlplane.registry.blobs import Blobs
+from controlplane.registry.collect import collect
+from controlplane.registry.refusal import CannotServe, Code, Refusal
+from controlplane.registry.repositories import Repositories
+from controlplane.registry.serving import Registry
+from orch.identity import roles, tls
+
+COLLECTED_EVERY_SECONDS = 6 * 3600.0
+
+_MAY_PUSH = frozenset({roles.Role.USER, roles.Role.ADMIN, roles.Role.SERVER})
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """`start` it, `stop` it; `renew` it with each new certificate; `collect` now and then."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._blobs = Blobs(store)
+        self._repositories = Repositories(store, self._blobs)
+        serving = Registry(self._blobs, self._repositories, _admit)
+        self._runner = web.AppRunner(serving.application(), access_log=None)
+        self._tls: ssl.SSLContext | None = None
+        self.address = ""
+
+    async def start(self, listen: str, certificate: bytes, key: bytes, ca: bytes) -> None:
+        """On host:port, as somebody with this certificate (all PEM). Raises CannotServe."""
+        self._tls = tls.server(certificate, key, ca)
+        await self._blobs.forget_uploads()
+        await self._runner.setup()
+        host, _, port = listen.rpartition(":")
+        try:
+            await web.TCPSite(self._runner, host.strip("[]"), int(port), ssl_context=self._tls).start()
+        except OSError as error:
+            raise CannotServe(f"the registry cannot listen on {listen}: {error.strerror}") from error
+        self.address = f"{host}:{self._runner.addresses[0][1]}"
+
+    def renew(self, certificate: bytes, key: bytes) -> None:
+        """From the next handshake on."""
+        if self._tls:
+            tls.show(self._tls, certificate, key)
+
+    async def collect_for_ever(self) -> None:
+        """Now and then, what no manifest names any more goes."""
+        while True:
+            await asyncio.sleep(COLLECTED_EVERY_SECONDS)
+            try:
+                await self._collect()
+            except Exception:
+                log.exception("the registry could not be tidied; it will be tried again")
+
+    async def _collect(self) -> None:
+        if gone := await collect(self._blobs, self._repositories):
+            log.info("the registry let %d unnamed blobs go", len(gone))
+
+    async def digest(self, repository: str, tag: str) -> str:
+        """What a tag stands for; empty when there is no such tag."""
+        return await self._repositories.tagged(repository, tag)
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+
+def store_at(place: str) -> ObjectStore:
+    """A directory, or the address of an object store (s3://bucket/prefix). Raises CannotServe.
+
+    Keys and region of an object store come from the environment, as its own tools take them.
+    """
+    try:
+        if "://" in place:
+            return from_url(place)
+        Path(place).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return LocalStore(place)
+    except Exception as error:
+        raise CannotServe(f"the registry cannot keep its images in {place}: {error}") from error
+
+
+async def _admit(request: web.Request, name: str, changes: bool) -> None:
+    caller = _caller(request)
+    if caller is None:
+        raise Refusal(Code.UNAUTHORIZED, "a certificate of this cluster is required")
+    if changes and caller.role not in _MAY_PUSH:
+        raise Refusal(Code.DENIED, f"{caller.name} ({caller.role}) may pull, and not change {name}")
+
+
+def _caller(request: web.Request) -> roles.Caller | None:
+    """Who the certificate of the connection speaks of; None for nobody of ours."""
+    connection = request.transport.get_extra_info("ssl_object") if request.transport else None
+    shown = connection.getpeercert() if connection else None
+    subject = {key: value for part in (shown or {}).get("subject", ()) for key, value in part}
+    try:
+        role = roles.Role(subject.get("organizationName", ""))
+    except ValueError:
+        return None
+    name = subject.get("commonName", "")
+    return roles.Caller(name, role) if name else None
