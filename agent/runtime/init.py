@@ -19,6 +19,7 @@ from agent.runtime import (
     packets,
     privileges,
     rootfs,
+    seccomp_load,
     sysctl,
     terminal,
 )
@@ -95,6 +96,7 @@ def _become(
     privileges.limit(plan)
     labels.check(plan)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the host's
+    seccomp_load.reach(plan)
     hooked = _Hooked(plan, sock)
     if plan["clone"] & c.CLONE_NEWNS:
         rootfs.enter(plan, place, plan["root"], hooked.before_pivot)
@@ -174,8 +176,8 @@ def filter_and_drop(plan: "Plan", last_capability: int) -> None:
     if plan["stdio"] == "inherit":
         _own_standard_streams(plan["uid"])
     privileges.schedule(plan)
-    if plan["seccomp"] and not plan["no_new_privileges"]:
-        syscalls.seccomp_filter(plan["seccomp"])
+    if not plan["no_new_privileges"]:
+        seccomp_load.load(plan)
     privileges.drop(plan, last_capability)
 
 
@@ -202,9 +204,9 @@ def execute(plan: "Plan", sock: "_socket.socket") -> None:
     """Replace this process by the payload; on failure say which file was missing where."""
     packets.send(sock, handshake.READY)
     syscalls.default_signal(_SIGPIPE)  # Python ignores it, and a payload would inherit that
-    if plan["seccomp"] and plan["no_new_privileges"]:
-        syscalls.seccomp_filter(plan["seccomp"])
     syscalls.close_range(3 + plan["preserve_fds"], 0xFFFFFFFF, c.CLOSE_RANGE_CLOEXEC)
+    if plan["no_new_privileges"]:
+        seccomp_load.load(plan)
     args, env = plan["args"], plan["env"]
     denied = None
     for path in _candidates(args[0], env):
@@ -254,13 +256,14 @@ def _begin_to_join(cgroups: "Cgroups", plan: "Plan") -> tuple[list[int], int]:
     """Descriptors of the groups, and the process that moves us into them while we mount.
 
     A move waits for an RCU grace period, which can be ten milliseconds, unless there was one just now: so
-    the helper is for a start that is alone. With the tiny init the payload must be PID 2, which rules it out.
+    the helper is for a start that is alone. With the tiny init the payload must be PID 2, which rules it out;
+    and without a pid namespace of our own, 1 is somebody else.
     """
     try:
         doors = cgroups.doors(plan["group"])
     except OSError as error:
         raise handshake.failed("cgroup", f"join {error.filename}", error) from None
-    if plan["init"] or not plan["alone"]:
+    if plan["init"] or not plan["alone"] or not plan["clone"] & c.CLONE_NEWPID:
         return doors, 0
     pid, pidfd = syscalls.clone(0)
     if pid == 0:
