@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 OpenNetwork = Callable[[PeerSection], Awaitable[Network]]
 NO_RANGE = "the node's address range"
+AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses before a network that could not be set up is tried again; the last one goes on."""
 NO_CONTACT = "a word from the control plane (onNodeLoss.stopAfter)"
 
 
@@ -43,6 +45,10 @@ class Assignments:
         self._endpoints: EndpointSection | None = None
         self._have: frozenset[asked.FileKey] = frozenset()
         self._network: Network | None = None
+        self._peers_turn = asyncio.Lock()
+        self._unmet: PeerSection | None = None
+        """Peers that could not be followed yet."""
+        self._has_unmet = asyncio.Event()
         self._is_fresh = False
         self._is_swept = False
         self.problem = ""
@@ -55,7 +61,7 @@ class Assignments:
         self._endpoints = self._ledger.section("endpoints")
         if (peers := self._ledger.section("peers")) is not None:
             try:
-                await self._take_peers(peers)
+                await self._follow(peers)
             except (NetworkError, OSError) as error:
                 self.problem = f"the network could not be set up: {error}"
         kept = {key: found for key, data in self._ledger.kept("note").items() if (found := _note(key, data))}
@@ -92,7 +98,7 @@ class Assignments:
                 self._endpoints = section
                 await self._tell_names()
             case PeerSection():
-                await self._take_peers(section)
+                await self._follow(section)
                 self._ask()
                 await self._sweep_once()
 
@@ -123,6 +129,37 @@ class Assignments:
         missing = () if self._network else (NO_RANGE,)
         alone = (NO_CONTACT,) if self._loop.contact is None else ()
         return asked.tasks_of(self._tasks, self._have, self._loop.asked, self._clock(), missing, alone)
+
+    async def try_again(self) -> None:
+        """For ever: nobody says the same section twice, and what stood in the way may be gone."""
+        while True:
+            await self._has_unmet.wait()
+            self._has_unmet.clear()
+            pauses = iter(AGAIN_SECONDS)
+            while self._unmet is not None:
+                await asyncio.sleep(next(pauses, AGAIN_SECONDS[-1]))
+                try:
+                    await self._follow_again()
+                except (NetworkError, OSError) as error:
+                    self.problem = f"the network could not be set up: {error}"
+
+    async def _follow_again(self) -> None:
+        async with self._peers_turn:
+            if self._unmet is None:
+                return
+            await self._take_peers(self._unmet)
+            self._unmet = None
+            self.problem = ""
+        self._ask()
+        await self._sweep_once()
+
+    async def _follow(self, section: PeerSection) -> None:
+        async with self._peers_turn:
+            self._unmet = section
+            self._has_unmet.set()
+            await self._take_peers(section)
+            self._unmet = None
+            self._has_unmet.clear()
 
     async def _take_peers(self, section: PeerSection) -> None:
         if not section.subnets:

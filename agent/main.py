@@ -133,6 +133,7 @@ class Agent:
             asyncio.create_task(self._renew(), name="renewal"),
             asyncio.create_task(self._join_again(conversation), name="joining again"),
             asyncio.create_task(self._look_around(), name="look around"),
+            asyncio.create_task(self._assignments.try_again(), name="trying again"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         print(f"orch-agent: node {self._settings.name} is ready", flush=True)  # noqa: T201  the ready line

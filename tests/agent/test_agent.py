@@ -191,6 +191,24 @@ async def test_a_node_alone_stops_what_may_exist_only_once(
     assert status.reason == "NodeAlone"
 
 
+async def test_a_network_that_could_not_be_set_up_is_tried_again(
+    idle_node: AgentNode, plane: ScriptedControlPlane
+) -> None:
+    in_the_way = idle_node.run / "netns"
+    idle_node.run.mkdir()
+    in_the_way.write_text("")
+    idle_node.start()
+    await idle_node.wait_ready()
+    await plane.wait_connected()
+    plane.give_range()
+    plane.assign((a_task(), a_template()))
+    await plane.wait(lambda: any(each.refusal for each in plane.acknowledged.get("peers", [])))
+
+    in_the_way.unlink()
+
+    await plane.wait_state(a_task(), TaskState.RUNNING)
+
+
 # --- whom to believe
 
 
