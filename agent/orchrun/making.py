@@ -1,6 +1,7 @@
 """Making a container out of a bundle: claimed, planned, born, recorded; what fails on the way is taken back."""
 
 import os
+import resource
 import time
 
 from agent.orchrun import bundle, console, ending, failure, inherited, store
@@ -127,10 +128,17 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
         root=found.rootfs,
         bundle=found.path,
     )
+    keep_file_limit(made)
     made |= {"preserve_fds": count, "group": "", "root": "", "alone": True}
     if call.manager != "disabled":
         made["group"] = _group(call, linux.get("cgroupsPath") or "", container)
     return made
+
+
+def keep_file_limit(made: "Plan") -> None:
+    """Where a configuration says nothing of open files, our caller's limit is meant, not the agent's default."""
+    if resource.RLIMIT_NOFILE not in [kind for kind, _, _ in made["rlimits"]]:
+        made["rlimits"].append([resource.RLIMIT_NOFILE, *resource.getrlimit(resource.RLIMIT_NOFILE)])
 
 
 def _group(call: "Call", path: str, container: str) -> str:

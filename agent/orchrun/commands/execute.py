@@ -124,8 +124,10 @@ def _plan(call: Call, record: "Record", kept: "Plan", process: "Plan") -> "Plan"
     count, listening = making.preserved(call.options.number("preserve-fds"))
     if listening:
         process["env"] = [*(process.get("env") or []), *listening]
+    made = plan_process.plan(process)
+    making.keep_file_limit(made)
     return {
-        **plan_process.plan(process),
+        **made,
         "container": record["id"],
         "group": _group(call, record["group"]),
         "pid": record["pid"],
