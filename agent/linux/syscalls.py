@@ -29,8 +29,9 @@ _SYS_MOUNT_SETATTR = 442
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
-_PAUSE_STACK_BYTES = 32 << 10
-_pause_stacks: dict[int, ctypes.Array[ctypes.c_char]] = {}
+_HOLDING_STACK_BYTES = 32 << 10
+_HOLDING_SECONDS = 30
+_holding_stacks: dict[int, ctypes.Array[ctypes.c_char]] = {}
 _long = ctypes.c_long
 _ulong = ctypes.c_ulong
 
@@ -142,24 +143,26 @@ def file_system_magic(fd: int) -> int:
     return int(found[0])
 
 
-def pausing_child(flags: int) -> int:
+def holding_child(flags: int) -> int:
     """The pid of a child in new namespaces that does nothing but hold them, until it is killed.
 
-    No fork: it shares our memory and runs only pause(2), on a stack of its own, so that a process with
-    threads may make it too. It sends no signal at its end: wait for it with __WALL.
+    No fork: it shares our memory and runs only sleep(3), on a stack of its own, so that a process with
+    threads may make it too. It ends by itself soon after us, should we be killed meanwhile. It sends no
+    signal at its end: wait for it with __WALL.
     """
-    stack = ctypes.create_string_buffer(_PAUSE_STACK_BYTES)
-    top = ctypes.c_void_p(ctypes.addressof(stack) + _PAUSE_STACK_BYTES - 256 & ~0xFF)
-    pause = ctypes.cast(_libc.pause, ctypes.c_void_p)
-    pid = _checked(_libc.clone(pause, top, ctypes.c_int(flags | c.CLONE_VM), None), "clone")
-    _pause_stacks[pid] = stack
+    stack = ctypes.create_string_buffer(_HOLDING_STACK_BYTES)
+    top = ctypes.c_void_p(ctypes.addressof(stack) + _HOLDING_STACK_BYTES - 256 & ~0xFF)
+    sleep = ctypes.cast(_libc.sleep, ctypes.c_void_p)
+    seconds = ctypes.c_void_p(_HOLDING_SECONDS)
+    pid = _checked(_libc.clone(sleep, top, ctypes.c_int(flags | c.CLONE_VM), seconds), "clone")
+    _holding_stacks[pid] = stack
     return pid
 
 
-def end_pausing_child(pid: int) -> None:
+def end_holding_child(pid: int) -> None:
     os.kill(pid, 9)
     os.waitpid(pid, c.WALL)
-    _pause_stacks.pop(pid, None)
+    _holding_stacks.pop(pid, None)
 
 
 class _OpenHow(ctypes.Structure):
@@ -267,11 +270,15 @@ class _SockFprog(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def seccomp_filter(program: bytes) -> None:
-    """Install a compiled BPF program (8 bytes an instruction) on the calling thread."""
+def seccomp_filter(program: bytes, flags: int = 0) -> int:
+    """Install a compiled BPF program (8 bytes an instruction) on the calling thread.
+
+    With SECCOMP_FILTER_FLAG_NEW_LISTENER its answer is a descriptor.
+    """
     fprog = _SockFprog(len(program) // 8, program)
     mode = ctypes.c_uint(c.SECCOMP_SET_MODE_FILTER)
-    _checked(_syscall(_long(_SYS_SECCOMP), mode, ctypes.c_uint(0), ctypes.byref(fprog)), "seccomp")
+    arguments = (mode, ctypes.c_uint(flags), ctypes.byref(fprog))
+    return _checked(_syscall(_long(_SYS_SECCOMP), *arguments), "seccomp")
 
 
 def bpf_load_device_program(program: bytes) -> int:

@@ -26,6 +26,8 @@ class Attached:
     """One address of each family, without a prefix length."""
     gateway: str
     """The node's own address on the bridge: the task's way out, and its name server."""
+    first_id: int = 0
+    """What the host calls root of the user namespace that owns the network namespace; 0 in no case but tests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Makes and removes slots: a network namespace each, joined to the bridge, without forking.
+"""Makes and removes slots: a user and a network namespace each, joined to the bridge, without forking.
 
 Blocking, and for one thread that does nothing else: to make a namespace is to enter it.
 """
@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.linux import constants, syscalls
-from agent.network import netlink
+from agent.linux import constants, holder, syscalls
+from agent.network import idranges, netlink
 from agent.network.addresses import Subnet
 from agent.network.topology import BRIDGE, Route, Seen, SeenLink, Slot, link_name, mac_of
 
@@ -116,21 +116,30 @@ class Workshop:
                 self._outside.ask([netlink.remove_link(BRIDGE)])
 
     def _make(self, slot: Slot) -> None:
+        namespace = self._new_namespace(slot)
+        try:
+            syscalls.setns(namespace, constants.CLONE_NEWNET)
+            try:
+                inside = netlink.Socket()
+            finally:
+                syscalls.setns(self._home, constants.CLONE_NEWNET)
+            with inside:
+                self._outside.ask([self._link(slot, namespace), netlink.reflecting_port(slot.link)])
+                inside.ask(self._inside(slot))
+        finally:
+            os.close(namespace)
+
+    def _new_namespace(self, slot: Slot) -> int:
+        """Owned by a user namespace of its own, which lives as long and needs no file: it is asked for its owner."""
         path = self._folder / slot.name
         path.touch()
-        syscalls.unshare(constants.CLONE_NEWNET)
+        ids = [[0, idranges.first_id(self._subnets[0], slot.addresses[0]), idranges.SIZE]]
+        held = holder.Holder(ids, ids, network=True)
         try:
-            syscalls.mount(_OWN_NAMESPACE, str(path), "", constants.MS_BIND, "")
-            inside = netlink.Socket()
-            namespace = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+            syscalls.mount(held.path("net"), str(path), "", constants.MS_BIND, "")
+            return held.open("net")
         finally:
-            syscalls.setns(self._home, constants.CLONE_NEWNET)
-        with inside:
-            try:
-                self._outside.ask([self._link(slot, namespace), netlink.reflecting_port(slot.link)])
-            finally:
-                os.close(namespace)
-            inside.ask(self._inside(slot))
+            held.close()
 
     def _link(self, slot: Slot, namespace: int) -> netlink.Message:
         return netlink.veth(

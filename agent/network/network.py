@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
 
-from agent.network import names, ports, rules, topology
+from agent.network import idranges, names, ports, rules, topology
 from agent.network.addresses import Addresses, Subnet
 from agent.network.attachment import Attached, NetworkError, Peer, Published
 from agent.network.firewall import Firewall
@@ -259,7 +259,11 @@ class Network:
     def _attached(self, record: Record) -> Attached:
         slot = Slot(record.addresses)
         return Attached(
-            record.task, str(self._folder / slot.name), record.addresses, self._subnets[0].gateway
+            record.task,
+            str(self._folder / slot.name),
+            record.addresses,
+            self._subnets[0].gateway,
+            idranges.first_id(self._subnets[0], record.addresses[0]),
         )
 
     def _is_ours(self, address: str) -> bool:

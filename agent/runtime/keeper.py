@@ -139,6 +139,7 @@ class Keeper:
         container.fifos = self._hold(plan["container"])
         os.mkdir(plan["root"], 0o700)
         os.mkdir(f"{plan['root']}/upper", 0o755)
+        os.chown(f"{plan['root']}/upper", *userns.outside(plan, 0, 0))
         os.mkdir(f"{plan['root']}/work", 0o700)
         self.cgroups.create(plan["group"], plan["limits"])
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 
 from agent.linux import constants as c
-from agent.linux import syscalls
+from agent.linux import holder, syscalls
 from agent.runtime import handshake, plan_userids
 
 TYPE_CHECKING = False
@@ -50,31 +50,15 @@ def birth_flags(plan: "Plan", flags: int) -> int:
 
 def new(uid: "Ranges", gid: "Ranges", *, network: bool = False) -> tuple[int, int]:
     """Descriptors of a new user namespace and, if asked, of a network namespace that belongs to it (else -1)."""
-    flags = c.CLONE_NEWUSER | (c.CLONE_NEWNET if network else 0)
     try:
-        pid = syscalls.pausing_child(flags)
+        held = holder.Holder(uid, gid, network=network)
     except OSError as error:
-        raise handshake.failed("userns", "make a user namespace", error, _HINT) from None
+        what = f"make a user namespace: {error.filename}"
+        raise handshake.failed("userns", what, error, _HINT) from None
     try:
-        for name, ranges in (("uid_map", uid), ("gid_map", gid)):
-            _write_map(f"/proc/{pid}/{name}", ranges)
-        inner = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-        if not network:
-            return inner, -1
-        return inner, os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return held.open("user"), held.open("net") if network else -1
     finally:
-        syscalls.end_pausing_child(pid)
-
-
-def _write_map(path: str, ranges: "Ranges") -> None:
-    text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    except OSError as error:
-        raise handshake.failed("userns", f"map the ids {text.strip()!r}", error) from None
-    finally:
-        os.close(fd)
+        held.close()
 
 
 def hold(plan: "Plan") -> int:
