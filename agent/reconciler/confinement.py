@@ -35,9 +35,15 @@ def of(spec: ContainerSpec, account: Account, ours: int = EVERY_CAPABILITY) -> d
         "unmasked": free or security.proc_mount == "unmasked",
         "writable_sys": free,
         "sysctl": dict(security.sysctls),
+        "seccomp": b"" if free or security.seccomp == "unconfined" else None,
         "shm_bytes": spec.shm_size or DEFAULT_SHM_BYTES,
         "rlimits": [_rlimit(name, text) for name, text in spec.ulimits.items()],
     }
+
+
+def has_own_users(spec: ContainerSpec) -> bool:
+    """Whether its users are no users of the node: in a user namespace."""
+    return spec.security.user_namespace and not spec.security.privileged
 
 
 def capabilities_of(security: SecuritySpec, ours: int = EVERY_CAPABILITY) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import os
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import handshake, init, labels, privileges, terminal, userns
+from agent.runtime import handshake, init, labels, privileges, seccomp_load, terminal, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def _become(
     privileges.limit(plan)
     labels.check(plan)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    seccomp_load.reach(plan)
     try:
         cgroups.join(plan["group"])
         syscalls.setns(plan["pidfd"], plan["namespaces"])

@@ -92,7 +92,7 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         "alone": False,
         "init": False,
         "limits": plan_resources.limits(linux.get("resources") or {}),
-        "seccomp": plan_seccomp.program(linux.get("seccomp")),
+        "seccomp": plan_seccomp.plan(linux.get("seccomp")),
         "hooks": plan_hooks.plan(config.get("hooks") or {}),
         "state": state,
         "stdio": "terminal" if (config.get("process") or {}).get("terminal") else "inherit",

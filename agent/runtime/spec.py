@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.runtime import capabilities
+from agent.runtime.seccomp import default
 
 MASKED = (
     "/proc/acpi",
@@ -49,11 +50,12 @@ def config(
     shm_bytes: int = 64 << 20,
     rlimits: Sequence[Mapping[str, Any]] = (),
     sysctl: Mapping[str, str] | None = None,
-    seccomp: bytes = b"",
+    seccomp: bytes | None = None,
     first_id: int = 0,
 ) -> dict[str, Any]:
     """`network` is the path of a namespace to join; without one the container gets an empty one.
 
+    `seccomp`: a compiled filter, b"" for none at all; left out, the default one for these capabilities.
     `first_id`: the host's id for the container's root, in a user namespace that owns the network namespace;
     0 is the host's own user namespace, where root is root.
     """
@@ -73,6 +75,8 @@ def config(
     if first_id:
         ids = {"containerID": 0, "hostID": first_id, "size": IDS}
         linux |= {"uidMappings": [ids], "gidMappings": [ids]}
+    if seccomp is None:
+        seccomp = default.program(names)
     if seccomp:
         linux["seccomp"] = {"orchCompiled": seccomp}
     return {
