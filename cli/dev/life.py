@@ -51,6 +51,9 @@ def up(name: str, nodes: int, *, registry: bool, say: Callable[[str], None]) -> 
     try:
         lan.lay(made)
         _start_all(made, say)
+    except RuntimeError as error:  # of `ip`, or of a program that did not get up: it says enough
+        down(made)
+        raise DevError(f"{error}\nall that was made is taken away again") from None
     except BaseException:
         down(made)
         raise

@@ -140,7 +140,7 @@ def _status(message: Any, without: set[str]) -> dict[str, Any]:
 
 def _is_moment(field: Any) -> bool:
     is_double = bool(field.type == field.TYPE_DOUBLE)
-    return is_double and str(field.name).endswith(("_at", "since"))
+    return is_double and (field.name == "at" or str(field.name).endswith(("_at", "since")))
 
 
 def _moment(seconds: float) -> str:

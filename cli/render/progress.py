@@ -73,6 +73,8 @@ def judge(goal: Goal, seen: Seen) -> Standing:
     outcome = _outcome(goal, view)
     if outcome in {"failed", "aborted"}:
         return Standing.MOVING if phase == "rolling-back" else Standing.FAILED
+    if _stays_back(view):
+        return Standing.SERVING if view.ready == view.desired else Standing.MOVING
     if view.rollout.target != goal.revision and not outcome:
         return Standing.MOVING  # what is told of the rollout is of the one before
     if phase == "canary" and "rollout promote" in view.rollout.waiting and not _is_let_pass(view):
@@ -147,6 +149,11 @@ def _is_paused(view: Any) -> bool:
     return bool(view.service.orders.paused and view.rollout.phase == "paused")
 
 
+def _stays_back(view: Any) -> bool:
+    """What was asked for before was given up; what is asked for now, scaling for one, is of what runs instead."""
+    return bool(view.status == "RolledBack" and view.rollout.phase == "done")
+
+
 def _is_let_pass(view: Any) -> bool:
     """The user has promoted the present step, and the rollout has yet to hear of it."""
     orders = view.service.orders
@@ -171,6 +178,8 @@ def _why(goal: Goal, view: Any) -> str:
 
 def _state(goal: Goal, seen: Seen) -> str:
     view = seen.view
+    if judge(goal, seen) is Standing.SERVING and _stays_back(view):
+        return f"serving revision {view.rollout.stable}; revision {goal.revision} was given up"
     if judge(goal, seen) is Standing.SERVING:
         return "complete" if view.status == "Complete" else "serving"
     is_over = view.rollout.phase == "done"  # and its verdict is of the rollout, not of what is waited for now

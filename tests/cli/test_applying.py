@@ -171,6 +171,27 @@ def test_an_old_failure_of_the_same_revision_does_not_count(control: Control, or
     assert orchctl("apply", "-f", web).code == 0
 
 
+def test_after_a_rollback_scaling_waits_for_what_runs(control: Control, orchctl: Run) -> None:
+    reply = a_reply()
+    reply.objects[0].changes.clear()
+    control.answers["Scale"] = reply
+    old = (views.failed(2, "long ago", views.NOW - 500),)
+    back = {
+        "outcomes": old,
+        "status": "RolledBack",
+        "phase": Phase.DONE,
+        "updated": 0,
+        "target": 1,
+        "stable": 1,
+    }
+    control.watched = [rolling(2, **back), rolling(3, **back)]
+
+    done = orchctl("scale", "web", "3", "--timeout", "20s")
+
+    assert done.code == 0
+    assert "serving revision 1; revision 2 was given up" in done.out
+
+
 def test_a_rollout_that_stands_still_has_failed(control: Control, orchctl: Run, web: str) -> None:
     control.answers["Apply"] = a_reply()
     outcome = (views.failed(2, "no progress for 300s", views.NOW + 5),)
