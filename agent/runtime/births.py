@@ -18,7 +18,7 @@ from agent.runtime import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     Plan = dict[str, Any]
     Packet = dict[str, Any]
@@ -132,6 +132,15 @@ class Midwife:
         theirs.close()
         return Birth(pid, pidfd, ours)
 
+    def run_hooks(self, kinds: tuple[str, ...], hooked: "Plan", state: "Plan") -> Birth:
+        """A child that runs them, so that we need not wait; ready when they have succeeded."""
+        ours, theirs = _pair()
+        pid, pidfd = syscalls.clone(0)
+        if pid == 0:
+            _run_hooks(theirs, kinds, hooked, state)
+        theirs.close()
+        return Birth(pid, pidfd, ours)
+
     def _bear(self, plan: "Plan") -> tuple[int, int]:
         flags = plan["clone"] & ~(c.CLONE_NEWCGROUP | c.CLONE_NEWTIME)  # those it makes itself, on its way
         flags = userns.birth_flags(plan, flags)
@@ -187,6 +196,23 @@ def attend(birth: Birth, plan: "Plan") -> list[str]:
         birth.hooked()
     birth.sock.close()
     return birth.outcome()
+
+
+def _run_hooks(sock: "_socket.socket", kinds: tuple[str, ...], hooked: "Plan", state: "Plan") -> "NoReturn":
+    try:
+        init.keep_only([sock.fileno()])
+        for kind in kinds:
+            if kind.startswith("post"):
+                for problem in hooks.run_all(kind, hooked, state):
+                    os.write(2, f"orch-shim: {state['id']}: {problem}\n".encode())
+            else:
+                hooks.run(kind, hooked, state)
+        packets.send(sock, handshake.READY)
+    except handshake.StepFailed as failure:
+        init.report(sock, failure.step, failure.message)
+    except BaseException as error:
+        init.report(sock, "hook", f"{type(error).__name__}: {error}")
+    os._exit(0)
 
 
 def _pair() -> "tuple[_socket.socket, _socket.socket]":

@@ -183,6 +183,17 @@ class Runtime:
             self._left(entered.pid, self._early.pop(entered.pid))
         return entered
 
+    async def terminal(self, container: str) -> int:
+        """The master of its main process's terminal, to type and to resize; yours to close.
+
+        What it says is in the logs. NoSuchContainer when it does not run, LaunchFailed when it has none.
+        """
+        answer, received = await self._request(op="terminal", container=container)
+        if "missing" in answer:
+            raise NoSuchContainer(container)
+        _raise(answer)
+        return received[0]
+
     async def usage(self, name: str) -> Usage:
         """Of a container, or of a whole sandbox; all zero for one that is gone."""
         sandbox = self._sandboxes.get(name)

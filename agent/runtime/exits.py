@@ -19,6 +19,23 @@ def of_child(pidfd: int) -> "tuple[bool, int | None]":
     return True, info.si_status << 8 if info.si_code == _CLD_EXITED else info.si_status
 
 
+def reap_orphans(children: "set[int]") -> None:
+    """Those whose own parent is gone come to us, and would stay zombies; `children` are reaped elsewhere.
+
+    They come from hooks, and from containers without a pid namespace of their own.
+    """
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            pids = {int(pid) for pid in file.read().split()}
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        return
+    for pid in pids - children:
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            continue
+
+
 def of_stranger(pidfd: int, pid: int, start_time: int) -> int | None:
     """The wait status of a dead process that is not our child; None when nobody knows (yet).
 

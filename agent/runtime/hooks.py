@@ -69,8 +69,9 @@ def _run(kind: str, hook: "Hook", state: bytes) -> None:
     os.close(stdout_write)
     try:
         text, is_late = _converse(pidfd, stdin, said, state, hook["timeout"])
+        if is_late:
+            _kill_session(pid)
     finally:
-        syscalls.kill_process(pidfd, _SIGKILL)
         _, status = os.waitpid(pid, 0)
         os.close(pidfd)
         os.close(said)
@@ -85,8 +86,17 @@ def _run(kind: str, hook: "Hook", state: bytes) -> None:
         raise handshake.StepFailed("hook", f"{what}: {ended}{why}")
 
 
+def _kill_session(pid: int) -> None:
+    """With whatever it has started; what it left behind in good time may go on."""
+    try:
+        os.killpg(pid, _SIGKILL)
+    except ProcessLookupError:
+        os.kill(pid, _SIGKILL)  # it has not come as far as a session of its own
+
+
 def _become(hook: "Hook", stdin: int, stdout: int) -> None:
     try:
+        os.setsid()
         for fd, number in ((stdin, 0), (stdout, 1), (stdout, 2)):
             os.dup2(fd, number)
         syscalls.default_signal(13)

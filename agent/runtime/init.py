@@ -63,7 +63,7 @@ def become(
 def _kept(plan: "Plan") -> list[int]:
     """What of its parent's descriptors a container is given, or needs on its way."""
     special = [plan["console_socket"], plan["gate"], plan["init_program"] if plan["init"] else -1]
-    return [*plan["held"], *(fd for fd in special if fd >= 0)] + list(range(3, 3 + plan["preserve_fds"]))
+    return [*plan["held"], *(fd for fd in special if fd >= 0), *range(3, 3 + plan["preserve_fds"])]
 
 
 def keep_only(fds: list[int]) -> None:

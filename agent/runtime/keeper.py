@@ -3,6 +3,7 @@
 import os
 import time
 
+from agent.linux import constants as c
 from agent.linux import syscalls
 from agent.runtime import births, cgroup, exits, handshake, journal, loglink, userns
 from agent.runtime.eventloop import Loop
@@ -22,6 +23,8 @@ _PROCESS = (
     *("apparmor", "selinux", "console_size"),
 )
 """What of a plan a second process needs."""
+_OUR_HOOKS = ("prestart", "createRuntime", "poststart", "poststop")
+"""The others run in the child."""
 _RETRY_SECONDS = 0.002
 _REMOVAL_SECONDS = 10.0
 _REAPED_WITHIN_SECONDS = 5.0
@@ -31,12 +34,15 @@ _SIGKILL = 9
 class Container:
     """What the shim holds of one container: its entry in the journal, and descriptors."""
 
-    __slots__ = ("birth", "entry", "fifos", "pidfd", "reply")
+    __slots__ = ("birth", "entry", "fifos", "hooks", "pidfd", "reply", "terminal")
 
     def __init__(self, entry: "Entry") -> None:
         self.entry = entry
         self.pidfd = -1
         self.fifos: list[int] = []
+        self.terminal = -1
+        """The master of its terminal; the logger has it too, so that one of us can give it to the other."""
+        self.hooks: births.Birth | None = None
         self.birth: births.Birth | None = None
         self.reply: Reply | None = None
 
@@ -60,6 +66,8 @@ class Keeper:
         self.log = loglink.LogLink(f"{run_dir}/log.sock")
         self.midwife = births.Midwife(cgroups, f"{run_dir}/root")
         self.containers: dict[str, Container] = {}
+        self.visitors: set[int] = set()
+        """Pids of second processes: children of ours that others reap."""
         os.makedirs(f"{run_dir}/root", 0o700, exist_ok=True)
         os.makedirs(f"{self.state_dir}/roots", 0o700, exist_ok=True)
 
@@ -124,24 +132,29 @@ class Keeper:
         self.journal.write(container.entry)
         birth.go()
         self.loop.watch(birth.sock.fileno(), lambda _: self._hear_birth(container))
-        self.log.attach(container.entry, self.journal.path(name), container.pidfd)
+        if plan["stdio"] == "fifos":
+            self._attach(container)
 
     def _prepare(self, container: Container, plan: "Packet") -> None:
         """Everything that can be made before the process exists."""
         path = self.journal.path(plan["container"])
         os.mkdir(path, 0o711)
         self.journal.write(container.entry)
-        for name in ("stdout", "stderr"):
-            os.mkfifo(f"{path}/{name}", 0o600)
-            owner = userns.outside(plan, plan["uid"], plan["gid"])
-            if owner != (0, 0):
-                os.chown(f"{path}/{name}", *owner)  # so that it may open /dev/stdout again
-        container.fifos = self._hold(plan["container"])
+        if plan["stdio"] == "fifos":
+            self._make_fifos(path, plan)
+            container.fifos = self._hold(plan["container"])
         os.mkdir(plan["root"], 0o700)
         os.mkdir(f"{plan['root']}/upper", 0o755)
         os.chown(f"{plan['root']}/upper", *userns.outside(plan, 0, 0))
         os.mkdir(f"{plan['root']}/work", 0o700)
         self.cgroups.create(plan["group"], plan["limits"])
+
+    def _make_fifos(self, path: str, plan: "Packet") -> None:
+        for name in ("stdout", "stderr"):
+            os.mkfifo(f"{path}/{name}", 0o600)
+            owner = userns.outside(plan, plan["uid"], plan["gid"])
+            if owner != (0, 0):
+                os.chown(f"{path}/{name}", *owner)  # so that it may open /dev/stdout again
 
     def _hold(self, name: str) -> list[int]:
         """Our ends of its output: what it wrote stays there until the logger has read it, however late."""
@@ -150,11 +163,19 @@ class Keeper:
 
     def _hear_birth(self, container: Container) -> None:
         birth = container.birth
-        if birth is None or not birth.hear():
+        if birth is None:
+            return
+        is_over = birth.hear()
+        if birth.hooks_are_due and not container.hooks:
+            self._run_hooks(container, ("prestart", "createRuntime"), "creating", self._hooked)
+        if not is_over:
             return
         self.loop.forget(birth.sock.fileno())
         birth.sock.close()
         container.birth = None
+        if birth.terminal >= 0:
+            container.terminal = birth.terminal
+            self._attach(container)
         if failure := birth.outcome():
             self.when_dead(container.pidfd, lambda: self._discard(container, failure))
             return
@@ -162,10 +183,59 @@ class Keeper:
         entry["state"] = journal.RUNNING
         entry["started_at"] = time.time()
         self.journal.write(entry)
+        if "poststart" in entry["hooks"]:
+            self._run_hooks(container, ("poststart",), "running", self._started)
+        else:
+            self._started(container, [])
+
+    def _started(self, container: Container, _: list[str]) -> None:
         reply, container.reply = container.reply, None
         if reply:
-            reply({"entry": entry})
+            reply({"entry": container.entry})
         self.loop.watch(container.pidfd, lambda _: self._end(container))
+
+    # -- hooks --------------------------------------------------------------------------------------
+
+    def _run_hooks(
+        self,
+        container: Container,
+        kinds: tuple[str, ...],
+        status: str,
+        then: "Callable[[Container, list[str]], None]",
+    ) -> None:
+        """In a child, so that nobody else waits; then is told the step and message of a failure."""
+        entry = container.entry
+        state = {
+            **entry["told_to_hooks"],
+            "status": status,
+            "pid": entry["pid"] if status != "stopped" else 0,
+        }
+        container.hooks = runner = self.midwife.run_hooks(kinds, entry["hooks"], state)
+
+        def hear(_: int) -> None:
+            if not runner.hear():
+                return
+            self.loop.forget(runner.sock.fileno())
+            runner.sock.close()
+            self.when_dead(runner.pidfd, over)
+
+        def over() -> None:
+            os.close(runner.pidfd)
+            container.hooks = None
+            self._reap_orphans()
+            then(container, runner.outcome())
+
+        self.loop.watch(runner.sock.fileno(), hear)
+
+    def _hooked(self, container: Container, failure: list[str]) -> None:
+        birth = container.birth
+        if birth is None:
+            return  # it has been killed meanwhile
+        if failure:
+            birth.failure = failure
+            syscalls.kill_process(birth.pidfd, _SIGKILL)
+        else:
+            birth.hooked()
 
     def when_dead(self, pidfd: int, then: "Callable[[], None]") -> None:
         def over(_: int) -> None:
@@ -182,8 +252,7 @@ class Keeper:
         def done(problem: "Packet") -> None:
             self._forget(container)
             self.cgroups.remove(os.path.dirname(container.entry["group"]))
-            if container.reply:
-                container.reply({"error": failure, **problem})
+            self._after_removal(container, {"error": failure, **problem}, container.reply)
 
         self.remove_group(container.entry["group"], done)
 
@@ -213,7 +282,14 @@ class Keeper:
         oom = status != 0 and self.cgroups.oom_kills(entry["group"]) > 0
         entry |= {"state": journal.EXITED, "status": status, "oom_killed": oom, "at": at}
         self.journal.write(entry)
+        if not entry["namespaces"] & c.CLONE_NEWPID:
+            self._reap_orphans()
         self.on_exit(entry)
+
+    def _reap_orphans(self) -> None:
+        ours = {one.entry["pid"] for one in self.containers.values()}
+        ours |= {one.hooks.pid for one in self.containers.values() if one.hooks} | self.visitors
+        exits.reap_orphans(ours)
 
     def acknowledge(self, name: str) -> None:
         container = self.containers.get(name)
@@ -255,9 +331,11 @@ class Keeper:
             return
 
         def done(problem: "Packet") -> None:
-            if not problem:
-                self._forget(container)
-            reply(problem)
+            if problem:
+                reply(problem)
+                return
+            self._forget(container)
+            self._after_removal(container, {}, reply)
 
         if container.entry["state"] != journal.EXITED:
             self._kill_all(container)
@@ -286,17 +364,40 @@ class Keeper:
 
         attempt()
 
+    def _after_removal(self, container: Container, answer: "Packet", reply: "Reply | None") -> None:
+        def told(*_: object) -> None:
+            if reply:
+                reply(answer)
+
+        if "poststop" in container.entry["hooks"]:
+            self._run_hooks(container, ("poststop",), "stopped", told)
+        else:
+            told()
+
+    def terminal(self, name: str, reply: "Reply") -> None:
+        """The master of its terminal, for who reads nothing from it: the logger does that."""
+        container = self.running(name)
+        if not container:
+            reply({"missing": name})
+        elif container.terminal < 0:
+            reply({"error": ["terminal", f"{name} has none; start it with one"]})
+        else:
+            reply({}, (container.terminal,))
+
     def _forget(self, container: Container) -> None:
         name = container.entry["container"]
         self.containers.pop(name, None)
         if container.pidfd >= 0:
+            exits.of_child(container.pidfd)  # nobody will ask any more: no zombie stays
             self.loop.forget(container.pidfd)
             os.close(container.pidfd)
             container.pidfd = -1
         self.log.forget(name)
-        for fd in container.fifos:
-            os.close(fd)
+        for fd in (*container.fifos, container.terminal):
+            if fd >= 0:
+                os.close(fd)
         container.fifos = []
+        container.terminal = -1
         self.journal.forget(name)
 
     # -- coming back --------------------------------------------------------------------------------
@@ -318,7 +419,10 @@ class Keeper:
             self._kill_all(container)
             self._discard(container, ["start", "the shim ended while it started"])
             return
-        container.fifos = self._hold(name)
+        if entry["terminal"]:
+            container.terminal = self.log.terminal(name)
+        else:
+            container.fifos = self._hold(name)
         if entry["state"] == journal.EXITED:
             return
         container.pidfd = _open_same(entry["pid"], entry["start_time"])
@@ -334,8 +438,12 @@ class Keeper:
         self.journal.write(entry)
 
     def _attach_all(self) -> None:
-        for name, container in self.containers.items():
-            self.log.attach(container.entry, self.journal.path(name), container.pidfd)
+        for container in self.containers.values():
+            self._attach(container)
+
+    def _attach(self, container: Container) -> None:
+        path = self.journal.path(container.entry["container"])
+        self.log.attach(container.entry, path, container.pidfd, container.terminal)
 
 
 def _entry(plan: "Packet", boot_id: str) -> "Entry":
@@ -354,6 +462,9 @@ def _entry(plan: "Packet", boot_id: str) -> "Entry":
         "boot_id": boot_id,
         "namespaces": births.kinds(plan),
         "process": {key: plan[key] for key in _PROCESS},
+        "terminal": plan["stdio"] == "terminal",
+        "hooks": {kind: one for kind, one in plan["hooks"].items() if kind in _OUR_HOOKS},
+        "told_to_hooks": plan["state"] if plan["hooks"] else {},
         "log": {
             "directory": plan["logs"],
             "max_bytes": plan["log_max_bytes"],

@@ -30,9 +30,9 @@ _NICE = 5
 class Output:
     """The two streams of one container, its file, and a pidfd to know its end by."""
 
-    __slots__ = ("at", "fifos", "file", "name", "pid", "pidfd", "start_time", "status")
+    __slots__ = ("at", "fifos", "file", "name", "pid", "pidfd", "start_time", "status", "terminal")
 
-    def __init__(self, packet: "Packet", pidfd: int) -> None:
+    def __init__(self, packet: "Packet", pidfd: int, terminal: int) -> None:
         self.name: str = packet["container"]
         self.pid: int = packet["pid"]
         self.start_time: int = packet["start_time"]
@@ -43,6 +43,12 @@ class Output:
         path = f"{packet['directory']}/{self.name}.log"
         self.file: LogFile | None = LogFile(path, packet["max_bytes"], packet["files"])
         self.fifos: dict[int, bytes] = {}
+        self.terminal = terminal
+        if packet["is_terminal"]:
+            if terminal >= 0:
+                os.set_blocking(terminal, False)
+                self.fifos[terminal] = b"stdout"
+            return
         for stream in ("stdout", "stderr"):
             fd = os.open(f"{packet['fifos']}/{stream}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             self.fifos[fd] = stream.encode()
@@ -75,7 +81,12 @@ class Logger:
         packet, fds = heard
         match packet["op"]:
             case "attach":
-                self._attach(packet, fds[0] if fds else -1)
+                pidfd = fds.pop(0) if packet["has_pidfd"] else -1
+                self._attach(packet, pidfd, fds[0] if fds else -1)
+            case "terminal":
+                output = self.outputs.get(packet["container"])
+                kept = output.terminal if output else -1
+                packets.send(sock, {}, (kept,) if kept >= 0 else ())
             case "forget":
                 self._forget(packet["container"])
             case "exits":
@@ -87,13 +98,14 @@ class Logger:
             case _:
                 return
 
-    def _attach(self, packet: "Packet", pidfd: int) -> None:
+    def _attach(self, packet: "Packet", pidfd: int, terminal: int) -> None:
         if packet["container"] in self.outputs:
-            if pidfd >= 0:
-                os.close(pidfd)
+            for fd in (pidfd, terminal):
+                if fd >= 0:
+                    os.close(fd)
             return
         try:
-            output = Output(packet, pidfd)
+            output = Output(packet, pidfd, terminal)
         except OSError as error:
             _complain(f"output of {packet['container']} is not written: {error}")
             return
@@ -117,6 +129,8 @@ class Logger:
             chunk = os.read(fd, _CHUNK_BYTES)
         except BlockingIOError:
             return False
+        except OSError:  # how a terminal says that nobody is on its other side
+            chunk = b""
         if not chunk:
             self.loop.forget(fd)  # every writer is gone; what ends the container is its pidfd
             return False
@@ -147,6 +161,7 @@ class Logger:
             self.loop.forget(fd)
             os.close(fd)
         output.fifos = {}
+        output.terminal = -1
         if output.file:
             output.file.finish()
             output.file.close()

@@ -43,17 +43,34 @@ class LogLink:
         exits: Packet = heard[0]["exits"]
         return exits
 
-    def attach(self, entry: "Packet", directory: str, pidfd: int) -> None:
-        """Read its FIFOs; without a pidfd the container has ended and only what is left is read."""
+    def attach(self, entry: "Packet", directory: str, pidfd: int, terminal: int = -1) -> None:
+        """Read its FIFOs or terminal; without a pidfd the container has ended and only what is left is read."""
         log = {
             "op": "attach",
             "container": entry["container"],
             "pid": entry["pid"],
             "start_time": entry["start_time"],
             "fifos": directory,
+            "has_pidfd": pidfd >= 0,
+            "is_terminal": entry["terminal"],
             **entry["log"],
         }
-        self._tell(log, (pidfd,) if pidfd >= 0 else ())
+        self._tell(log, tuple(fd for fd in (pidfd, terminal) if fd >= 0))
+
+    def terminal(self, container: str) -> int:
+        """The master of its terminal, which a shim before us gave away for safe keeping; -1 when it is lost."""
+        self._tell({"op": "terminal", "container": container})
+        if not self.sock:
+            return -1
+        try:
+            heard = packets.receive(self.sock)
+        except OSError:
+            heard = None
+        if heard is None:
+            self.close()
+            return -1
+        _, fds = heard
+        return fds[0] if fds else -1
 
     def forget(self, container: str) -> None:
         self._tell({"op": "forget", "container": container})

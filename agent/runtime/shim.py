@@ -117,6 +117,8 @@ class Shim:
             case "acknowledge":
                 self.keeper.acknowledge(packet["container"])
                 reply({})
+            case "terminal":
+                self.keeper.terminal(packet["container"], reply)
             case "enter":
                 self.visitors.enter(sock, packet, fds, reply)
             case "signal_entered":

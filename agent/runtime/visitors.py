@@ -70,6 +70,7 @@ class Visitors:
             _close(fds)
         process = Entered(birth, sock)
         self.entered[birth.pid] = process
+        self.keeper.visitors.add(birth.pid)
         self.loop.watch(birth.sock.fileno(), lambda _: self._hear_entered(process, reply))
 
     def _hear_entered(self, process: Entered, reply: "Reply") -> None:
@@ -97,6 +98,7 @@ class Visitors:
         birth = process.birth
         os.close(birth.pidfd)
         self.entered.pop(birth.pid, None)
+        self.keeper.visitors.discard(birth.pid)
         if status is not None:
             self.tell(process.sock, {"event": "left", "pid": birth.pid, "status": status})
 

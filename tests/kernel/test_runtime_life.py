@@ -126,7 +126,7 @@ async def test_a_second_process_holds_to_the_same_privileges(bench: Any) -> None
 
     assert await entered.wait() == 0
     with os.fdopen(reader) as said:
-        assert said.read().split() == ["CapEff:", "00000000a80425fb", "NoNewPrivs:", "1", "4"]
+        assert said.read().split() == ["CapEff:", "00000000a00405fb", "NoNewPrivs:", "1", "4"]
 
 
 async def test_a_second_process_may_have_a_terminal(bench: Any) -> None:

@@ -1,0 +1,213 @@
+"""What a configuration says of a process is what the process finds: user, limits, scheduling, terminal, place."""
+
+# ruff: noqa: ASYNC240  /proc, /sys and small files do not block
+
+import asyncio
+import dataclasses
+import fcntl
+import os
+import signal
+import struct
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.runtime.container import Launch, LaunchFailed
+
+pytestmark = pytest.mark.root
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def edited(bench: Any, edit: Edit, *args: str, name: str = "", **options: Any) -> Launch:
+    launch: Launch = bench.launch_of(*args, name=name, **options)
+    config: dict[str, Any] = dict(launch.config)
+    edit(config)
+    return dataclasses.replace(launch, config=config)
+
+
+async def said_by(bench: Any, edit: Edit, script: str, **options: Any) -> str:
+    running = await bench.runtime.launch(edited(bench, edit, "sh", "-c", script, **options))
+    await asyncio.wait_for(bench.runtime.wait(running.container), 10 * bench.patience)
+    said: str = await bench.said(running.container)
+    return said
+
+
+async def test_scheduler_io_priority_and_oom_score_are_those_asked_for(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"] |= {
+            "scheduler": {"policy": "SCHED_BATCH", "nice": 7},
+            "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+            "oomScoreAdj": 321,
+        }
+
+    running = await bench.runtime.launch(edited(bench, edit, "sleep", "60"))
+
+    assert os.sched_getscheduler(running.pid) == os.SCHED_BATCH
+    assert os.getpriority(os.PRIO_PROCESS, running.pid) == 7
+    assert _io_class(running.pid) == 3
+    assert Path(f"/proc/{running.pid}/oom_score_adj").read_text().strip() == "321"
+
+
+async def test_a_deadline_process_may_be_made_although_it_could_not_fork(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        deadline = {
+            "policy": "SCHED_DEADLINE",
+            "runtime": 1_000_000,
+            "deadline": 50_000_000,
+            "period": 50_000_000,
+        }
+        config["process"]["scheduler"] = deadline
+
+    try:
+        running = await bench.runtime.launch(edited(bench, edit, "sleep", "60"))
+    except LaunchFailed as failed:  # a machine that has no time left to promise
+        assert (failed.step, "SCHED_DEADLINE" in failed.message) == ("scheduler", True)
+        return
+    assert os.sched_getscheduler(running.pid) == 6
+
+
+async def test_a_wrong_scheduler_is_a_sentence(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["scheduler"] = {"policy": "SCHED_FIFO", "priority": 1000}
+
+    with pytest.raises(
+        LaunchFailed, match="set the scheduler: Invalid argument; real-time policies need"
+    ) as failed:
+        await bench.runtime.launch(edited(bench, edit, "true"))
+
+    assert failed.value.step == "scheduler"
+
+
+async def test_umask_rlimits_and_groups_are_those_asked_for(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["user"] = {"uid": 7, "gid": 8, "additionalGids": [9, 10], "umask": 0o077}
+        config["process"]["rlimits"] = [{"type": "RLIMIT_CORE", "soft": 5120, "hard": 10240}]
+
+    said = await said_by(bench, edit, "umask; id -u; id -g; id -G; ulimit -c; ulimit -Hc")
+
+    assert said.splitlines() == ["0077", "7", "8", "8 9 10", "10", "20"]
+
+
+async def test_ambient_capabilities_reach_a_user_who_is_not_root(bench: Any) -> None:
+    sets = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
+        config["process"]["capabilities"] = {name: ["CAP_NET_BIND_SERVICE"] for name in sets}
+
+    said = await said_by(bench, edit, "grep ^Cap /proc/self/status")
+
+    assert {line.split()[1] for line in said.splitlines()} == {"0000000000000400"}
+
+
+async def test_what_is_effective_without_being_permitted_cannot_be_granted_and_is_left_out(
+    bench: Any,
+) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["capabilities"] = {
+            "bounding": ["CAP_KILL"],
+            "permitted": ["CAP_KILL"],
+            "effective": ["CAP_KILL", "CAP_CHOWN"],
+            "ambient": ["CAP_KILL"],
+        }
+
+    said = await said_by(bench, edit, "grep -E 'Cap(Eff|Amb)' /proc/self/status")
+
+    assert [line.split()[1][-4:] for line in said.splitlines()] == ["0020", "0000"]
+
+
+async def test_home_is_that_of_the_images_list_of_users(bench: Any, tmp_path: Path) -> None:
+    (bench.layer / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\nnine:x:9:9::/home/nine:/bin/sh\n")
+
+    homes = [await said_by(bench, lambda _: None, "echo $HOME", uid=uid) for uid in (0, 9, 10)]
+    kept = await said_by(bench, lambda _: None, "echo $HOME", env={"HOME": "/x", "PATH": "/bin"})
+
+    assert [*homes, kept] == ["/root", "/home/nine", "/", "/x"]
+
+
+async def test_a_working_directory_that_only_its_user_may_enter(bench: Any) -> None:
+    (bench.layer / "private").mkdir(exist_ok=True)
+    (bench.layer / "private").chmod(0o700)
+    os.chown(bench.layer / "private", 1000, 1000)
+
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["capabilities"] = {}
+
+    assert await said_by(bench, edit, "pwd", uid=1000, cwd="/private") == "/private"
+
+
+async def test_an_apparmor_profile_or_selinux_label_is_refused_where_the_kernel_has_no_such_thing(
+    bench: Any,
+) -> None:
+    modules = Path("/sys/kernel/security/lsm")
+    loaded = modules.read_text().split(",") if modules.exists() else []
+    for key, module in (("apparmorProfile", "apparmor"), ("selinuxLabel", "selinux")):
+        if module in loaded:
+            continue
+
+        def edit(config: dict[str, Any], key: str = key) -> None:
+            config["process"][key] = "some_profile"
+
+        with pytest.raises(LaunchFailed, match=f"process.{key} some_profile: .* is not enabled on this node"):
+            await bench.runtime.launch(edited(bench, edit, "true"))
+
+
+async def test_a_main_process_may_have_a_terminal(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"] |= {"terminal": True, "consoleSize": {"height": 33, "width": 77}}
+
+    script = "tty; stty size; ls -l /dev/console | wc -l; echo to-console > /dev/console; read word; echo got $word"
+    running = await bench.runtime.launch(edited(bench, edit, "sh", "-c", f"{script}; read end"))
+    terminal = await bench.runtime.terminal(running.container)
+    await bench.heard(running.container, "to-console")
+    os.write(terminal, b"typed\n")
+    await bench.heard(running.container, "got typed")
+    os.write(terminal, b"\n")
+    await asyncio.wait_for(bench.runtime.wait(running.container), 10 * bench.patience)
+    os.close(terminal)
+
+    said = [line.strip() for line in (await bench.said(running.container)).splitlines()]
+    assert said[:2] == ["/dev/pts/0", "33 77"]
+    assert "to-console" in said
+
+
+async def test_a_terminal_survives_shim_and_logger_one_after_the_other(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["terminal"] = True
+
+    script = "while read word; do echo got $word; stty size; done; echo hung up"
+    running = await bench.runtime.launch(edited(bench, edit, "sh", "-c", script))
+    for helper in ("shim", "log", "shim"):
+        os.kill(bench.helper(helper), signal.SIGKILL)
+        await bench.runtime.containers()
+        terminal = await _terminal(bench, running.container)
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 11, 22, 0, 0))
+        os.write(terminal, f"after-{helper}\n".encode())
+        os.close(terminal)
+        await bench.heard(running.container, f"got after-{helper}")
+
+    await bench.heard(running.container, "11 22")
+    assert (await bench.runtime.containers())[running.container] == running
+
+
+async def test_a_container_without_a_terminal_has_none_to_type_on(bench: Any) -> None:
+    running = await bench.launch("sleep", "60")
+
+    with pytest.raises(LaunchFailed, match="has none; start it with one"):
+        await bench.runtime.terminal(running.container)
+
+
+async def _terminal(bench: Any, container: str) -> int:
+    fd: int = await bench.runtime.terminal(container)
+    return fd
+
+
+def _io_class(pid: int) -> int:
+    import ctypes
+
+    number = {"x86_64": 252, "aarch64": 31}[os.uname().machine]
+    return int(ctypes.CDLL(None).syscall(number, 1, pid)) >> 13
