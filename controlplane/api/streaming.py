@@ -1,12 +1,12 @@
 """Logs and Exec: a user on one side, a node on the other, the relay between them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import catalog, errors, forwarding, relay
+from controlplane.api import catalog, errors, following, forwarding, relay
 from controlplane.cluster import snapshot
 from controlplane.loop import picture
 from orch import wire
@@ -28,18 +28,29 @@ class Streaming:
     forwarding: forwarding.Forwarding
 
     async def logs(self, request: Any, _context: Any) -> AsyncIterator[pb.LogLine]:
-        """Lines of one task, or of all tasks of a service, as they come. Raises NotFound."""
+        """Lines of one task, or of all tasks of a service, as they come; followed, also of later ones.
+
+        Raises NotFound.
+        """
         if self.forwarding.is_needed:
             async with self.forwarding.leader() as stub:
                 async for line in stub.Logs(request):
                     yield line
             return
         lines: asyncio.Queue[pb.LogLine | None] = asyncio.Queue(LINES_BUFFERED)
-        sources = [
-            asyncio.create_task(self._one_log(task, containers, request, lines))
-            for task in self._tasks(request)
-            for containers in self._together(task, request)
-        ]
+        sources: list[asyncio.Task[None]] = []
+
+        def begin(task: Task) -> None:
+            sources.extend(
+                asyncio.create_task(self._one_log(task, containers, request, lines))
+                for containers in self._together(task, request)
+            )
+
+        tasks = self._tasks(request)
+        for task in tasks:
+            begin(task)
+        if request.follow and request.name not in {tasks[0].id.full_name, tasks[0].id.key}:
+            sources.append(asyncio.create_task(self._later_logs(request.name, tasks, begin, lines)))
         ended = 0
         try:
             while ended < len(sources):
@@ -52,6 +63,19 @@ class Streaming:
             for source in sources:
                 source.cancel()
             await asyncio.gather(*sources, return_exceptions=True)
+
+    async def _later_logs(
+        self,
+        name: str,
+        tasks: list[Task],
+        begin: Callable[[Task], None],
+        lines: "asyncio.Queue[pb.LogLine | None]",
+    ) -> None:
+        """Tasks that begin while their service or slot is followed are followed, too."""
+        known = {task.id for task in tasks}
+        async for task in following.later_tasks(self.picture, tasks[0].id.owner, name, known):
+            begin(task)
+        await lines.put(None)
 
     def _together(self, task: Task, request: Any) -> list[list[str]]:
         """Containers of which one is read after the other; those that are followed are read at once."""

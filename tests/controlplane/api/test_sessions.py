@@ -10,7 +10,7 @@ from grpc import StatusCode, aio
 
 from controlplane.store import memory
 from orch import wire
-from orch.model.names import TaskId
+from orch.model.names import ObjectName, TaskId
 from orch.model.task import TaskState
 from orch.v1 import control_pb2 as pb
 from orch.v1 import sessions_pb2_grpc
@@ -226,6 +226,34 @@ async def _deposed(running: planes.Running) -> None:
     if leader.epoch is not None:
         await gone.wait()
     stop()
+
+
+async def test_followed_logs_go_on_with_tasks_that_come_later_and_end_with_the_service(
+    running: planes.Running,
+) -> None:
+    agent = await running.agent("n1")
+    await running.stub.Apply(planes.applying(planes.a_service()))
+    await running.wait_until(lambda cluster: any(map(cluster.is_ready, cluster.all_tasks())))
+    async with agent.credential.channel(running.address) as channel:
+        stub = sessions_pb2_grpc.SessionsStub(channel)
+        answering = asyncio.create_task(agents.answer_asks(agent, stub, 3))
+        logs = running.stub.Logs(pb.LogsRequest(name="web", follow=True))
+
+        async def heard() -> str:
+            lines = [await asyncio.wait_for(logs.read(), agents.WAIT_SECONDS) for _ in range(2)]
+            assert [line.text for line in lines] == [b"one", b"two"]
+            return str(lines[0].task)
+
+        assert await heard() == "web.1.1"
+        await running.stub.Scale(
+            pb.ScaleRequest(service=wire.to_wire(ObjectName("default", "web")), replicas=2)
+        )
+        assert await heard() == "web.2.1"
+        await running.stub.Apply(planes.applying(planes.a_service(image="web:2", replicas=1)))
+        assert await heard() == "web.1.2"
+        await running.stub.Delete(pb.DeleteRequest(references=[pb.Reference(kind="service", name="web")]))
+        assert await asyncio.wait_for(logs.read(), agents.WAIT_SECONDS) == aio.EOF
+        await answering
 
 
 async def test_logs_and_exec_go_through_a_stream_that_the_node_dials(running: planes.Running) -> None:
