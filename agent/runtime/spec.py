@@ -89,6 +89,7 @@ def config(
             "capabilities": _capabilities(names, ambient_capabilities),
             "noNewPrivileges": no_new_privileges,
             "rlimits": list(rlimits),
+            "oomScoreAdj": 0,  # else it would be spared as shim and agent are, when memory runs out
         },
         "root": {"path": "rootfs", "readonly": readonly},
         "hostname": hostname,

@@ -52,6 +52,22 @@ async def test_scheduler_io_priority_and_oom_score_are_those_asked_for(bench: An
     assert Path(f"/proc/{running.pid}/oom_score_adj").read_text().strip() == "321"
 
 
+async def test_a_payload_takes_no_oom_score_from_those_who_start_it(bench: Any) -> None:
+    own = Path("/proc/self/oom_score_adj")
+    before = own.read_text()
+    own.write_text("300")
+    try:
+        os.kill(bench.helper("shim"), signal.SIGKILL)  # the next one inherits ours
+        running = await bench.launch("sleep", "60")
+        entered = await bench.runtime.enter(running.container, args=["sleep", "60"])
+    finally:
+        own.write_text(before)
+
+    assert Path(f"/proc/{bench.helper('shim')}/oom_score_adj").read_text().strip() == "300"
+    for pid in (running.pid, entered.pid):
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "0"
+
+
 async def test_a_deadline_process_may_be_made_although_it_could_not_fork(bench: Any) -> None:
     def edit(config: dict[str, Any]) -> None:
         deadline = {
