@@ -5,18 +5,26 @@ It is the ordinary kernel, not the cloud one, for that has no 9p.
 
 import lzma
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 _META_PACKAGE = "linux-image-amd64"
-_WANTED = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
+_WANTED = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "virtio_blk", "crc32c_generic", "ext4")
+"""What the first file system of a machine loads."""
+_TREE = (
+    *("crypto", "fs/ext4", "fs/overlayfs", "lib", "net", "drivers/virtio"),
+    *(f"drivers/net/{name}.ko*" for name in ("veth", "dummy", "virtio_net", "net_failover")),
+    "drivers/char/hw_random/virtio-rng.ko*",
+)
+"""What a machine with a root of its own finds below /lib/modules."""
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
 
 def fetch(to: Path) -> None:
-    """Leave `vmlinuz` and `modules/` in the directory."""
+    """Leave `vmlinuz`, `modules/` and `tree/` in the directory."""
     package = _package()
     with tempfile.TemporaryDirectory(dir=to.parent) as scratch:
         # apt's own user may not write here; its warning about that would be all it says.
@@ -32,6 +40,7 @@ def fetch(to: Path) -> None:
         for number, module in enumerate(_in_order(_modules(unpacked), _WANTED)):
             name, content = module
             (to / "modules" / f"{number:02}-{name}.ko").write_bytes(content)
+        _plant(unpacked, to / "tree")
         [image] = unpacked.glob("boot/vmlinuz-*")
         image.rename(to / "vmlinuz")
 
@@ -49,6 +58,19 @@ def _package() -> str:
 def _modules(unpacked: Path) -> dict[str, Path]:
     files = [file for file in unpacked.glob("**/lib/modules/*/kernel/**/*.ko*") if file.is_file()]
     return {file.name.partition(".")[0].replace("-", "_"): file for file in files}
+
+
+def _plant(unpacked: Path, to: Path) -> None:
+    """As much of /lib/modules as containers and their network need."""
+    [source] = unpacked.glob("**/lib/modules/*")
+    target = to / source.name
+    for pattern in _TREE:
+        for found in source.glob(f"kernel/{pattern}"):
+            put = target / found.relative_to(source)
+            put.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if found.is_dir() else shutil.copy)(found, put)
+    for listed in source.glob("modules.*"):
+        shutil.copy(listed, target)
 
 
 def _in_order(modules: dict[str, Path], wanted: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
