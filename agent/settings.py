@@ -36,7 +36,7 @@ def read(arguments: list[str]) -> Settings:
     found = _parser().parse_args(arguments)
     token = found.token or os.environ.get("ORCH_TOKEN", "")
     if found.token_file:
-        token = found.token_file.read_text(encoding="ascii").strip()
+        token = found.token_file
     return Settings(
         name=found.name,
         state_dir=found.state_dir.absolute(),
@@ -69,9 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--state-dir", type=Path, default=Path("/var/lib/orch-agent"), help="what must survive a reboot")
     add("--run-dir", type=Path, default=Path("/run/orch-agent"), help="what must not")
-    add("--join", default="", metavar="HOST:PORT", help="where to join; needed once")
+    add("--join", default="", type=_address, metavar="HOST:PORT", help="where to join; needed once")
     add("--token", default="", help="from `orchctl node join-token`; also from ORCH_TOKEN")
-    add("--token-file", type=Path, help="a file that holds the token")
+    add("--token-file", type=_word_in, metavar="FILE", help="a file that holds the token")
     add("--address", default="", help="where other nodes reach this one (default: towards the control plane)")
     add("--cgroup-root", default="orch", help="the group below which all containers live")
     add("--pool-size", type=int, default=16, help="network namespaces made ahead of need")
@@ -110,6 +110,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--cleanup", action="store_true", help="end and remove everything of this node, then exit")
     add("--verbose", action="store_true", help="say more")
     return parser
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT; `orchctl node join-token` prints it")
+    return text
+
+
+def _word_in(path: str) -> str:
+    """What a file holds. That it can be read is found out here, where the option can be named."""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not a token but other data"
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {why}") from None
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -112,17 +112,25 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--listen",
         action="append",
+        type=_address,
         metavar="HOST:PORT",
         help=f"may be repeated; default 0.0.0.0:{DEFAULT_PORT}",
     )
-    add("--join-listen", metavar="HOST:PORT", help="default: the next port of the first --listen")
+    add(
+        "--join-listen",
+        type=_address,
+        metavar="HOST:PORT",
+        help="default: the next port of the first --listen",
+    )
     add(
         "--advertise",
+        type=_address,
         metavar="HOST:PORT",
         help="where nodes reach this control plane; default: the first --listen",
     )
     add(
         "--registry-listen",
+        type=_address_or_none,
         metavar="HOST:PORT",
         help=f"of the cluster's own image registry; {NO_REGISTRY}: none; default: two ports after --listen",
     )
@@ -133,9 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--name", default=socket.gethostname(), help="of this control plane (%(default)s)")
     add("--etcd-endpoints", metavar="URL,…", help="an external etcd; without it one is started as a child")
-    add("--etcd-ca", type=Path, metavar="FILE")
-    add("--etcd-cert", type=Path, metavar="FILE")
-    add("--etcd-key", type=Path, metavar="FILE")
+    add("--etcd-ca", type=_file, metavar="FILE")
+    add("--etcd-cert", type=_file, metavar="FILE")
+    add("--etcd-key", type=_file, metavar="FILE")
     add(
         "--task-range",
         default=defaults["task_range"],
@@ -165,6 +173,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--verbose", action="store_true", help="say more")
     return parser
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if text.startswith("unix:") or (host and port.isdecimal() and int(port) < 65536):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, for example 0.0.0.0:{DEFAULT_PORT}")
+
+
+def _address_or_none(text: str) -> str:
+    return text if text == NO_REGISTRY else _address(text)
+
+
+def _file(text: str) -> Path:
+    """That it can be read is found out here, where the option can be named."""
+    try:
+        Path(text).open("rb").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {text}: {error.strerror}") from None
+    return Path(text)
 
 
 def _check_ranges(task_range: str, node_prefix: int, service_range: str) -> None:

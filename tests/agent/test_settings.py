@@ -1,0 +1,29 @@
+"""The agent's command line: what makes no sense is said, with the option's name."""
+
+from pathlib import Path
+
+import pytest
+
+from agent import settings
+
+
+def test_a_token_is_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("orch1.a.b\n")
+    assert settings.read(["--token-file", str(tmp_path / "token")]).token == "orch1.a.b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--token-file", "/nope"], "--token-file: cannot read /nope: No such file"),
+        (["--token-file", "/"], "--token-file: cannot read /: Is a directory"),
+        (["--join", "nonsense"], "--join: 'nonsense' is not HOST:PORT"),
+        (["--label", "zone"], "--label: 'zone' is not KEY=VALUE"),
+    ],
+)
+def test_what_makes_no_sense_is_said(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        settings.read(arguments)
+    assert (ended.value.code, words in capsys.readouterr().err) == (2, True)
