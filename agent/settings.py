@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
+    if text and not (host and port.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT; `orchctl node join-token` prints it")
     return text
 
