@@ -112,6 +112,14 @@ def children(path: str) -> list[str]:
         return []
 
 
+def names(path: str) -> list[str]:
+    """Of its files and groups; none of a group that is gone."""
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
+
+
 def mkdir(path: str) -> bool:
     """Whether it is new."""
     try:

@@ -1,40 +1,40 @@
-"""Where a container's cgroup lies: `linux.cgroupsPath` of a configuration, as a path below the mounts (pure)."""
+"""Where the group of a container lies, by what its configuration says (pure)."""
 
 from agent.runtime import refusals
 
-_PARENT = "orchrun"
+_KEY = "linux.cgroupsPath"
+_DEFAULT_SLICE = "system.slice"
 
 
-def of(path: str, container: str, *, systemd: bool = False) -> str:
-    """A group, without a leading slash. A path that is not absolute lies below a parent of ours.
+def of(path: str, container: str, *, systemd: bool = False, prefix: str = "orchrun") -> str:
+    """The group, below the mounts. Without a path it is one of the container's own.
 
-    In systemd's form, "slice:prefix:name", the slice is spelt out: "a-b.slice" lies in "a.slice".
+    `systemd`: the path is slice:prefix:name, the words that podman and docker use with systemd.
     """
     if systemd:
-        return _of_slice(path or f":orchrun:{container}", container)
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if ".." in parts:
-        raise refusals.refused("linux.cgroupsPath", f"{path} leads out of the hierarchy")
-    if path and not parts:
-        raise refusals.refused(
-            "linux.cgroupsPath", f"{path} is the root of the hierarchy; name a group below it"
-        )
-    if not path.startswith("/"):
-        parts = [_PARENT, *(parts or [container])]
+        return _scope(path, container, prefix)
+    parts = [part for part in (path or f"{prefix}/{container}").split("/") if part not in {"", "."}]
+    if not parts or ".." in parts or any(":" in part and part.count(":") == 2 for part in parts):
+        hint = "; slice:prefix:name is understood with --systemd-cgroup" if ":" in path else ""
+        raise refusals.refused(_KEY, f"{path} is no path of a group{hint}")
     return "/".join(parts)
 
 
-def _of_slice(path: str, container: str) -> str:
-    fields = path.split(":")
-    if len(fields) != 3 or any("/" in field or field in {".", ".."} for field in fields):
-        why = f"{path} is not of the form slice:prefix:name, which systemd wants"
-        raise refusals.refused("linux.cgroupsPath", why)
-    slice_name, prefix, name = fields
-    slice_name, name = slice_name or "system.slice", name or container
-    unit = name if name.endswith(".slice") else f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
-    if slice_name == "-.slice":
-        return unit
-    parents: list[str] = []
-    for word in slice_name.removesuffix(".slice").split("-"):
-        parents.append(f"{parents[-1]}-{word}" if parents else word)
-    return "/".join([*(f"{parent}.slice" for parent in parents), unit])
+def _scope(path: str, container: str, prefix: str) -> str:
+    words = path.split(":") if path else [_DEFAULT_SLICE, prefix, container]
+    if len(words) != 3 or "/" in path or not words[2]:
+        raise refusals.refused(_KEY, f"{path} is not slice:prefix:name, as --systemd-cgroup wants it")
+    parent, before, name = words
+    unit = name if name.endswith(".slice") else f"{before}-{name}.scope" if before else f"{name}.scope"
+    return "/".join([*_slices(parent or _DEFAULT_SLICE), unit])
+
+
+def _slices(name: str) -> list[str]:
+    """a-b.slice lies in a.slice; -.slice is the root."""
+    if name == "-.slice":
+        return []
+    stem = name.removesuffix(".slice")
+    parts = stem.split("-")
+    if stem == name or not all(parts):
+        raise refusals.refused(_KEY, f"names the slice {name}; slices are written like a-b.slice")
+    return [f"{'-'.join(parts[: place + 1])}.slice" for place in range(len(parts))]
