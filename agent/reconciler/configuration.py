@@ -38,8 +38,12 @@ def configuration(
     netns: str,
     files: Iterable[Mounted] = (),
     ours: int = confinement.EVERY_CAPABILITY,
+    first_id: int = 0,
 ) -> dict[str, Any]:
-    """`ours`: the agent's own capabilities, as bits. Raises NothingToRun, confinement.NotHeld."""
+    """`ours`: the agent's own capabilities, as bits; `first_id`: the host's id for root of the task's users.
+
+    Raises NothingToRun, confinement.NotHeld.
+    """
     return oci.config(
         arguments(spec, image),
         env=environment(spec, image, account, hostname),
@@ -50,6 +54,7 @@ def configuration(
         hostname=hostname,
         network=netns,
         mounts=[*_volumes(spec), *(oci.bind(each.source, each.target, readonly=True) for each in files)],
+        first_id=first_id if confinement.has_own_users(spec) else 0,
         **_limits(spec.resources),
         **confinement.of(spec, account, ours),
     )
@@ -80,7 +85,7 @@ def _volumes(spec: ContainerSpec) -> list[dict[str, Any]]:
     return [
         oci.tmpfs(each.target, size_bytes=each.size or DEFAULT_TMPFS_BYTES)
         if each.type == "tmpfs"
-        else oci.bind(each.source, each.target, readonly=each.read_only)
+        else oci.bind(each.source, each.target, readonly=each.read_only, idmap=True)
         for each in spec.volumes
     ]
 

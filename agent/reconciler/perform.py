@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -13,7 +13,7 @@ from agent.linux import permitted
 from agent.network.attachment import Attached
 from agent.probes.prober import Prober
 from agent.probes.schedule import Probes, Target
-from agent.reconciler import accounts, image_files, log_tail, observed, run_name, step, trouble
+from agent.reconciler import accounts, confinement, image_files, log_tail, observed, run_name, step, trouble
 from agent.reconciler.asked import Asked
 from agent.reconciler.configuration import Mounted, configuration
 from agent.reconciler.files import Files, Naming
@@ -124,7 +124,7 @@ class Performer:
 
     def _prepare(self, asked: Asked, seen: Observed) -> Fact:
         attached = _attached(seen)
-        found = {spec.name: _account(spec, seen) for spec in asked.all_containers()}
+        found = {spec.name: _owner(spec, seen, attached) for spec in asked.all_containers()}
         self.rooms.prepared[asked.key] = self.rooms.files.prepare(asked, _naming(asked, attached), found)
         return observed.FilesPrepared()
 
@@ -142,6 +142,7 @@ class Performer:
                 _account(spec, seen),
                 hostname=asked.hostname,
                 netns=_attached(seen).netns,
+                first_id=_attached(seen).first_id,
                 files=self.rooms.prepared[asked.key][spec.name],
                 ours=permitted.capabilities(),
             ),
@@ -248,6 +249,13 @@ def _account(spec: ContainerSpec, seen: Observed) -> accounts.Account:
     passwd = image_files.read(image.layers, "/etc/passwd")
     group = image_files.read(image.layers, "/etc/group")
     return accounts.find(user, passwd, group)
+
+
+def _owner(spec: ContainerSpec, seen: Observed, attached: Attached) -> accounts.Account:
+    """The account as the host knows it: files made for a container belong to that."""
+    found = _account(spec, seen)
+    first = attached.first_id if confinement.has_own_users(spec) else 0
+    return replace(found, uid=first + found.uid, gid=first + found.gid)
 
 
 def _naming(asked: Asked, attached: Attached) -> Naming:

@@ -116,9 +116,9 @@ def test_mounts_network_and_privileges() -> None:
     found = a_configuration(spec, files=(Mounted("/run/x/hosts", "/etc/hosts"),))
 
     mounts = {each["destination"]: each for each in found["mounts"]}
-    assert "ro" in mounts["/srv"]["options"]
+    assert "rro" in mounts["/srv"]["options"]
     assert f"size={64 << 20}" in mounts["/tmp"]["options"]
-    assert "ro" in mounts["/etc/hosts"]["options"]
+    assert "rro" in mounts["/etc/hosts"]["options"]
     assert {"type": "network", "path": "/run/netns/x"} in found["linux"]["namespaces"]
     assert found["process"]["noNewPrivileges"]
     assert "CAP_SYS_ADMIN" not in found["process"]["capabilities"]["bounding"]
