@@ -69,6 +69,14 @@ class DevCluster:
         return f"10.99.{self.index}.2"
 
     @property
+    def control_mac(self) -> str:
+        """Of the bridge, which by itself takes the lowest address of its ports.
+
+        So it would change as nodes come and go, and for seconds nobody would reach the control plane.
+        """
+        return f"02:00:0a:63:{self.index:02x}:02"
+
+    @property
     def registry_address(self) -> str:
         return f"{self.control_address}:{REGISTRY_PORT}"
 

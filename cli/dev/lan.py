@@ -28,7 +28,7 @@ def lay(cluster: DevCluster) -> None:
     )
     _ip(
         "link set lo up",
-        f"link add {BRIDGE} type bridge",
+        f"link add {BRIDGE} address {cluster.control_mac} type bridge",
         f"link set host master {BRIDGE} up",
         f"address add {cluster.control_address}/24 dev {BRIDGE}",
         f"link set {BRIDGE} up",
