@@ -13,7 +13,14 @@ GIVE_UP_SECONDS = 1.0
 class DistantStore:
     """`port.Store`; requests and answers take WAY_SECONDS each."""
 
-    def __init__(self, data: keyspace.Keyspace, on_commit: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        data: keyspace.Keyspace,
+        on_commit: Callable[[], None] = lambda: None,
+        on_request: Callable[[Sequence[port.Guard], Sequence[port.Write]], None] = lambda _guards, _writes: (
+            None
+        ),
+    ) -> None:
         self.near = memory.MemoryStore(data)
         self.watching = asyncio.Event()
         """Cleared, the mirror's watch stands still and comes back to a later world."""
@@ -21,6 +28,7 @@ class DistantStore:
         self.late: list[float] = []
         """Seconds by which the next commits arrive late; their senders have given up long before."""
         self._on_commit = on_commit
+        self._on_request = on_request
         self._under_way: set[asyncio.Task[None]] = set()
 
     @property
@@ -37,6 +45,7 @@ class DistantStore:
 
     async def commit(self, guards: Sequence[port.Guard], writes: Sequence[port.Write]) -> int:
         """The answer is lost when the store goes away before it is there."""
+        self._on_request(guards, writes)
         await asyncio.sleep(WAY_SECONDS)
         if self.late:
             self._land_later(self.late.pop(0), guards, writes)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controlplane.cluster.snapshot import Cluster
@@ -46,6 +47,7 @@ class Law:
         world.observers.append(law.look)
         world.watchers.dropped = law.dropped
         world.watchers.moved = law.moved
+        world.on_request = law.asked
         return law
 
     def check(self) -> None:
@@ -56,6 +58,14 @@ class Law:
     def _say(self, sentence: str) -> None:
         at = asyncio.get_running_loop().time()
         self.broken.append(f"{at:.3f}s, revision {self.world.truth.cluster.revision}: {sentence}")
+
+    def asked(self, name: str, guards: Sequence[port.Guard], writes: Sequence[port.Write]) -> None:
+        """What only a leader writes carries the epoch it leads in: a deposed one can change nothing."""
+        if any(isinstance(guard, port.CreatedAt) and guard.key == keys.LEADER for guard in guards):
+            return
+        for write in writes:
+            if isinstance(write, port.Put) and write.key.startswith((keys.TASKS, keys.ROLLOUTS, keys.EVENTS)):
+                self._say(f"{name} writes {write.key} without the proof that it leads")
 
     # ── the store ────────────────────────────────────────────────────────────────────────────────────────
 

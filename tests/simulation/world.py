@@ -1,7 +1,8 @@
 """A whole cluster in one process and no time: the real core of the control plane, a store in memory, nodes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,16 +28,22 @@ IDENTITY = ClusterIdentity("simulated")
 NO_PAIR = authority.Pair(b"", b"")
 
 Observer = Callable[[Cluster, Cluster, port.Batch], None]
+Requested = Callable[[str, Sequence[port.Guard], Sequence[port.Write]], None]
+"""Told what a control plane asks the store to write, and on which conditions."""
 
 
 class ControlPlane:
     """One process of it."""
 
     def __init__(
-        self, name: str, data: keyspace.Keyspace, on_commit: Callable[["ControlPlane"], None]
+        self,
+        name: str,
+        data: keyspace.Keyspace,
+        on_commit: Callable[["ControlPlane"], None],
+        on_request: Requested = lambda _name, _guards, _writes: None,
     ) -> None:
         self.name = name
-        self.store = DistantStore(data, lambda: on_commit(self))
+        self.store = DistantStore(data, lambda: on_commit(self), functools.partial(on_request, name))
         settings = Settings(Path("/nowhere"), (), "", advertise=name, name=name)
         grounds = core.Grounds(settings, self.store, VirtualClock(), IDENTITY, NO_PAIR, KEYRING)
         self.core = core.Core(grounds)
@@ -84,6 +91,7 @@ class World:
     commits: int = 0
     observers: list[Observer] = field(default_factory=list)
     """Told of every revision of the store, with the pictures before and after it."""
+    on_request: Requested = lambda _name, _guards, _writes: None
     on_start: Callable[[ControlPlane], None] = lambda _: None
     """Told of every control plane before it begins."""
     _killed: list[asyncio.Task[None]] = field(default_factory=list)
@@ -92,7 +100,7 @@ class World:
 
     def start_control_plane(self) -> ControlPlane:
         number = len(self.control_planes) + len(self._killed) + 1
-        made = ControlPlane(f"cp{number}", self.data, self._on_commit)
+        made = ControlPlane(f"cp{number}", self.data, self._on_commit, self._requested)
         self.control_planes.append(made)
         self.on_start(made)
         made.begin()
@@ -116,6 +124,9 @@ class World:
         """Who answers users: the leader, else whoever has begun."""
         begun = (each for each in self.control_planes if each.is_begun)
         return self.leader() or next(begun, None)
+
+    def _requested(self, name: str, guards: Sequence[port.Guard], writes: Sequence[port.Write]) -> None:
+        self.on_request(name, guards, writes)
 
     def _on_commit(self, one: ControlPlane) -> None:
         self.commits += 1
