@@ -4,7 +4,7 @@ import os
 import resource
 import time
 
-from agent.orchrun import bundle, console, ending, failure, inherited, store
+from agent.orchrun import bundle, console, ending, failure, grantable, inherited, store
 from agent.orchrun.errors import Failed, Misused
 from agent.runtime import births, cgroup_place, gate, journal, plan
 
@@ -110,7 +110,7 @@ def preserved(count: int) -> "tuple[int, list[str]]":
 
 
 def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
-    store.check(container)
+    call.store.refuse_if_claimed(container)
     config = found.config
     linux = config.get("linux") or {}
     if call.manager == "systemd":
@@ -122,6 +122,7 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
     count, listening = preserved(call.options.number("preserve-fds"))
     if listening:
         config["process"]["env"] = [*(config["process"].get("env") or []), *listening]
+    grantable.limit(config.get("process") or {}, call.log)
     made: Plan = plan.of_config(
         {**config, "linux": {key: value for key, value in linux.items() if key != "cgroupsPath"}},
         container=container,

@@ -38,7 +38,7 @@ class Store:
         try:
             os.mkdir(path, 0o711)
         except FileExistsError:
-            raise Failed(f"container with given ID already exists: {container}") from None
+            raise _taken(container) from None
         return path
 
     def write(self, record: "Record") -> None:
@@ -67,6 +67,11 @@ class Store:
         except FileNotFoundError:
             return []
 
+    def refuse_if_claimed(self, container: str) -> None:
+        check(container)
+        if self.is_claimed(container):
+            raise _taken(container)
+
     def is_claimed(self, container: str) -> bool:
         return os.path.isdir(self.path(container))
 
@@ -91,6 +96,10 @@ class Store:
         finally:
             os.close(fd)
         os.rename(f"{path}.new", path)
+
+
+def _taken(container: str) -> Failed:
+    return Failed(f"container with given ID already exists: {container}")
 
 
 def check(container: str) -> None:

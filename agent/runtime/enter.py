@@ -57,6 +57,7 @@ def _become(
         terminal.attach(sock, plan["console_socket"], plan["uid"], plan["console_size"])
     for number, fd in enumerate(fds):
         os.dup2(fd, number)
+    init.find_home(plan)
     is_inside = init.enter_directory(plan["cwd"], is_made=False)
     init.filter_and_drop(plan, last_capability)
     if not is_inside:

@@ -113,7 +113,7 @@ def _become(
     if plan["stdio"] == "terminal":
         terminal.attach(sock, plan["console_socket"], plan["uid"], plan["console_size"])
         terminal.bind_console()
-    _find_home(plan)
+    find_home(plan)
     is_inside = enter_directory(plan["cwd"], is_made=True)
     if plan["init"]:
         _fork_behind_init(plan, sock, last_capability)
@@ -329,7 +329,7 @@ def enter_directory(path: str, *, is_made: bool, is_last: bool = False) -> bool:
     raise handshake.StepFailed("cwd", f"enter {path}: it lies outside the container")
 
 
-def _find_home(plan: "Plan") -> None:
+def find_home(plan: "Plan") -> None:
     """HOME, where nobody has said it, is what the image's own list of users says."""
     if "HOME" in plan["env"]:
         return
