@@ -7,6 +7,7 @@ returned once, also when they happened while no agent was there.
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import subprocess
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.runtime import cgroup, exits, journal, packets, spawn
+from agent.runtime import cgroup, exits, journal, packets, sealed, spawn
 from agent.runtime import plan as planning
 from agent.runtime.channel import Channel, Disconnected
 from agent.runtime.container import Exited, Launch, LaunchFailed, NoSuchContainer, Running, Usage
@@ -202,8 +203,12 @@ class Runtime:
 
     async def upgrade(self) -> None:
         """The shim becomes the code that now lies on disk, and keeps its children."""
-        with contextlib.suppress(Disconnected):
-            await self._request(op="upgrade")
+        program = sealed.interpreter(spawn.interpreter())
+        try:
+            with contextlib.suppress(Disconnected):
+                await self._request((program,), op="upgrade")
+        finally:
+            os.close(program)
 
     async def close(self) -> None:
         """Go away; containers, shim and logger stay."""

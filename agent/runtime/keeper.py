@@ -25,6 +25,16 @@ _PROCESS = (
 """What of a plan a second process needs."""
 _OUR_HOOKS = ("prestart", "createRuntime", "poststart", "poststop")
 """The others run in the child."""
+_LATER: "Entry" = {"terminal": False, "hooks": {}, "told_to_hooks": {}}
+_LATER_OF_PROCESS: "Entry" = {
+    "scheduler": [],
+    "io_priority": None,
+    "cpu_affinity": {},
+    "console_size": [0, 0],
+    "apparmor": "",
+    "selinux": "",
+}
+"""What entries hold since the first version, with what is meant where it is missing."""
 _RETRY_SECONDS = 0.002
 _REMOVAL_SECONDS = 10.0
 _REAPED_WITHIN_SECONDS = 5.0
@@ -90,6 +100,10 @@ class Keeper:
 
     def has_births(self) -> bool:
         return any(one.entry["state"] == journal.STARTING for one in self.containers.values())
+
+    def is_busy(self) -> bool:
+        """With a start or hooks under way, whose outcome only we can hear."""
+        return self.has_births() or any(one.hooks for one in self.containers.values())
 
     def running(self, name: str) -> "Container | None":
         container = self.containers.get(name)
@@ -408,7 +422,7 @@ class Keeper:
         if entry is None:
             self.journal.forget(name)
             return
-        container = Container(entry)
+        container = Container(_completed(entry))
         self.containers[name] = container
         if entry["boot_id"] != self.boot_id:
             self._mark_ended(entry, None)
@@ -471,6 +485,15 @@ def _entry(plan: "Packet", boot_id: str) -> "Entry":
             "files": plan["log_max_files"],
         },
     }
+
+
+def _completed(entry: "Entry") -> "Entry":
+    """An entry that an older shim has written lacks what that did not know."""
+    for key, value in _LATER.items():
+        entry.setdefault(key, value)
+    for key, value in _LATER_OF_PROCESS.items():
+        entry["process"].setdefault(key, value)
+    return entry
 
 
 def _open_same(pid: int, start_time: int) -> int:

@@ -13,7 +13,7 @@ import sys
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import cgroup, keeper, packets, visitors
+from agent.runtime import cgroup, init, keeper, packets, visitors
 from agent.runtime.eventloop import Loop
 
 TYPE_CHECKING = False
@@ -128,7 +128,8 @@ class Shim:
                 self.keeper.reach_logger()
                 reply({})
             case "upgrade":
-                self._upgrade(reply)
+                # An older agent sends no program: then it stays the one that it is.
+                self._upgrade(fds[0] if fds else os.open("/proc/self/exe", os.O_PATH | os.O_CLOEXEC), reply)
             case "quit":
                 reply({})
                 self.loop.stopped = True  # the parent cgroup is removed by whoever asked
@@ -139,20 +140,21 @@ class Shim:
         for sock in list(self.conversations.values()):
             self._tell(sock, {"event": "exited", "entry": entry})
 
-    def _upgrade(self, reply: "Reply") -> None:
+    def _upgrade(self, program: int, reply: "Reply") -> None:
         """Become the code that now lies on disk; children stay children, clients connect again."""
-        if self.visitors.entered or self.keeper.has_births():
-            self.loop.later(_RETRY_SECONDS, lambda: self._upgrade(reply))
+        if self.visitors.entered or self.keeper.is_busy():
+            self.loop.later(_RETRY_SECONDS, lambda: self._upgrade(program, reply))
             return
         reply({})
         os.set_inheritable(self.listener.fileno(), True)
-        os.execv(sys.executable, sys.orig_argv)
+        os.execve(program, sys.orig_argv, dict(os.environ))
 
 
 def main(arguments: list[str]) -> None:
     """Arguments: run directory, state directory, cgroup root, descriptor to listen on."""
     run_dir, state_dir, cgroup_root, listener = arguments
     os.umask(0o022)
+    init.keep_only([int(listener)])
     lock = os.open(f"{run_dir}/shim.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)  # the one before us may still be dying
     syscalls.name_process("orch-shim")

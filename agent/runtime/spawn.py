@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent.runtime import packets
+from agent.runtime import packets, sealed
 
 HELPERS_GROUP = "_helpers"
 """The cgroup of shim and logger below the node's own; no task can have this name."""
@@ -18,18 +18,24 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from agent.runtime import 
 _CODE = str(Path(__file__).resolve().parents[2])
 
 
+def interpreter() -> str:
+    """That of the virtual environment's Python, without the environment."""
+    return str(getattr(sys, "_base_executable", sys.executable))
+
+
 def helper(module: str, title: str, sock: Path, log: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
     """Start one, listening at `sock`; it replaces a socket that nobody listens at any more."""
     with contextlib.suppress(FileNotFoundError):
         sock.unlink()
     listener = packets.listen(str(sock))
-    interpreter = getattr(sys, "_base_executable", sys.executable)
-    command = [interpreter, "-I", "-S", "-c", _BOOT.format(module), _CODE, title, *arguments]
+    program = sealed.interpreter(interpreter())
+    command = [interpreter(), "-I", "-S", "-c", _BOOT.format(module), _CODE, title, *arguments]
     try:
         with log.open("ab") as errors:
             return subprocess.Popen(
                 [*command, str(listener.fileno())],
-                pass_fds=(listener.fileno(),),
+                executable=f"/proc/self/fd/{program}",
+                pass_fds=(listener.fileno(), program),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -39,3 +45,4 @@ def helper(module: str, title: str, sock: Path, log: Path, arguments: list[str])
             )
     finally:
         listener.close()
+        os.close(program)

@@ -96,7 +96,8 @@ class Bench:
 
     def groups(self) -> list[str]:
         """Every cgroup below ours, the helpers' own apart."""
-        found = Path("/sys/fs/cgroup").glob(f"**/{self.cgroup_root}/**/")
+        mount = Path("/sys/fs/cgroup")
+        found = [*mount.glob(f"{self.cgroup_root}/**/"), *mount.glob(f"*/{self.cgroup_root}/**/")]
         return [str(path) for path in found if path.name not in {"node", "_helpers"}]
 
     def helper(self, short: str) -> int:
