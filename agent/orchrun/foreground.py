@@ -8,7 +8,8 @@ from agent.linux import syscalls
 from agent.orchrun import console
 
 _BY_SIGNAL = 128
-_KEPT = {9, 17, 19}  # KILL and STOP cannot be caught, CHLD is our own
+_KEPT = {9, 17, 19, 32, 33}
+"""KILL and STOP cannot be caught, CHLD is our own, and two are glibc's."""
 _SIGWINCH = 28
 _LAST_SIGNAL = 64
 
@@ -18,21 +19,33 @@ def become_reaper() -> None:
     syscalls.prctl(c.PR_SET_CHILD_SUBREAPER, 1)
 
 
-def wait(pid: int, pidfd: int, master: int = -1) -> int:
-    """Its exit code, or 128 and the signal that ended it."""
-    ended = _End(pid)
-    relay = console.Relay(master) if master >= 0 else None
-    _forward(pidfd, relay)
-    if relay is None:
-        while not ended.wait(0):
+class Foreground:
+    """From before the program begins: a signal that comes early is not ours to die of."""
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self._ended = _End(pid)
+        self._pidfd = pidfd
+        self._relay: console.Relay | None = None
+        for number in range(1, _LAST_SIGNAL + 1):
+            if number not in _KEPT:
+                _signal.signal(number, self._pass_on)
+
+    def wait(self, master: int = -1) -> int:
+        """Its exit code, or 128 and the signal that ended it."""
+        if master >= 0:
+            self._relay = console.Relay(master)
+            with self._relay:
+                self._relay.resize()
+                self._relay.run(self._pidfd, lambda: self._ended.wait(os.WNOHANG))
+        while not self._ended.wait(0):
             continue
-        return ended.code
-    with relay:
-        relay.resize()
-        relay.run(pidfd, lambda: ended.wait(os.WNOHANG))
-    while not ended.wait(0):
-        continue
-    return ended.code
+        return self._ended.code
+
+    def _pass_on(self, number: int, _: object) -> None:
+        if number == _SIGWINCH and self._relay:
+            self._relay.resize()
+            return
+        syscalls.kill_process(self._pidfd, number)
 
 
 class _End:
@@ -58,15 +71,3 @@ class _End:
 def code(status: int) -> int:
     """As shells count."""
     return _BY_SIGNAL + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
-
-
-def _forward(pidfd: int, relay: "console.Relay | None") -> None:
-    def pass_on(number: int, _: object) -> None:
-        if number == _SIGWINCH and relay:
-            relay.resize()
-            return
-        syscalls.kill_process(pidfd, number)
-
-    for number in range(1, _LAST_SIGNAL + 1):
-        if number not in _KEPT and number not in {32, 33}:  # those two are glibc's own
-            _signal.signal(number, pass_on)

@@ -23,7 +23,8 @@ def limit(process: "dict[str, Any]", log: "Log") -> None:
     missing = {name for name in wanted if not _is_among(ours, name)}
     if not missing:
         return
-    log.warning(f"ignoring unknown or unavailable capabilities: {' '.join(sorted(missing))}")
+    said = f"ignoring unknown or unavailable capabilities: {' '.join(sorted(missing))}"
+    log.warning(said)
     process["capabilities"] = {
         kind: [name for name in names or [] if name not in missing] for kind, names in sets.items()
     }

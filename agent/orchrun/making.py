@@ -11,6 +11,7 @@ from agent.runtime import births, cgroup_place, gate, journal, plan
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
     from typing import Any
 
     from agent.orchrun.call import Call
@@ -47,8 +48,10 @@ class Made:
             write_pid_file(self.where, self.birth.pid)
 
 
-def make(call: "Call", container: str, *, waits: bool) -> Made:
-    """With `waits` it stands at its gate afterwards; without, its program runs."""
+def make(
+    call: "Call", container: str, *, waits: bool, on_birth: "Callable[[births.Birth], None] | None" = None
+) -> Made:
+    """With `waits` it stands at its gate afterwards; without, its program runs. `on_birth`: before that."""
     found = bundle.load(call.options.text("bundle"), call.options.text("config"))
     made = _plan(call, container, found)
     sock = _console(call, made, waits=waits)
@@ -74,6 +77,8 @@ def make(call: "Call", container: str, *, waits: bool) -> Made:
     try:
         record |= {"pid": birth.pid, "startTime": journal.start_time(birth.pid)}
         call.store.write(record)
+        if on_birth:
+            on_birth(birth)
         birth.go()
         _attend(birth, made)
         record["creating"] = False

@@ -36,7 +36,7 @@ class Done:
         return json.loads(self.out)
 
 
-@dataclass
+@dataclass(eq=False)
 class Runtime:
     """One of the runtimes, with a state directory of its own."""
 
@@ -178,7 +178,7 @@ def config_of(args: list[str], rootfs: str, group: str) -> dict[str, Any]:
 def unpack_busybox(root: Path) -> Path:
     """A root file system with every command of busybox."""
     for directory in ("bin", "etc", "tmp", "proc", "sys", "dev", "root", "srv"):
-        (root / directory).mkdir(parents=True)
+        (root / directory).mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
     shutil.copy("/bin/busybox", root / "bin" / "busybox")
     listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True)
@@ -228,12 +228,12 @@ def need(program: str) -> None:
 
 
 @contextlib.contextmanager
-def bundles_in(directory: Path) -> Iterator[Bundles]:
+def bundles_in(directory: Path, rootfs: Path) -> Iterator[Bundles]:
     """Bundles whose containers all live below one cgroup, which is gone afterwards."""
     parent = f"orchrun-test-{uuid.uuid4().hex[:8]}"
     directory.mkdir(exist_ok=True)
     try:
-        yield Bundles(directory, unpack_busybox(directory / "rootfs"), parent)
+        yield Bundles(directory, rootfs, parent)
     finally:
         left = remove_groups(parent)
     assert left == [], "processes are left behind"

@@ -58,6 +58,7 @@ def run(call: Call) -> int:
     if not state.is_alive(record):
         raise Failed("cannot exec in a stopped container")
     birth = births.Midwife(call.cgroups, "").enter(made, [])
+    watch = None if options.flag("detach") else foreground.Foreground(birth.pid, birth.pidfd)
     if sock:
         sock.close()
     birth.sock.setblocking(True)
@@ -68,9 +69,7 @@ def run(call: Call) -> int:
         raise failure.of(*failed)
     if where := options.text("pid-file"):
         making.write_pid_file(where, birth.pid)
-    if options.flag("detach"):
-        return 0
-    return foreground.wait(birth.pid, birth.pidfd, birth.terminal)
+    return watch.wait(birth.terminal) if watch else 0
 
 
 def _process(call: Call, base: "Plan", command: list[str]) -> "Plan":

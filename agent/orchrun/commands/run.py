@@ -3,7 +3,7 @@
 from agent.orchrun import ending, foreground, making, state
 from agent.orchrun.call import Call
 from agent.orchrun.errors import Misused
-from agent.runtime import hooks
+from agent.runtime import births, hooks
 
 OPTIONS = {**making.OPTIONS, "detach,d": "flag", "keep": "flag", "no-subreaper": "flag"}
 ARGUMENTS = "<container-id>"
@@ -16,14 +16,20 @@ def run(call: Call) -> int:
         raise Misused("cannot use console socket if orchrun will not detach or allocate tty")
     if not is_detached and not call.options.flag("no-subreaper"):
         foreground.become_reaper()
-    made = making.make(call, container, waits=False)
+    watches: list[foreground.Foreground] = []
+
+    def watch(birth: births.Birth) -> None:
+        if not is_detached:
+            watches.append(foreground.Foreground(birth.pid, birth.pidfd))
+
+    made = making.make(call, container, waits=False, on_birth=watch)
     try:
         made.write_pid_file()
         for problem in hooks.run_all("poststart", made.plan["hooks"], state.told(made.record, state.RUNNING)):
             call.log.warning(problem)
         if is_detached:
             return 0
-        code = foreground.wait(made.birth.pid, made.birth.pidfd, made.birth.terminal)
+        code = watches[0].wait(made.birth.terminal)
     except BaseException:
         ending.destroy(call, made.record)
         raise
