@@ -170,7 +170,8 @@ class Agent:
         if not (settings.join and settings.token):
             raise CannotStart(
                 f"{settings.name} has not joined a cluster (or its certificate has ended): "
-                "run `orchctl node join-token` and start with --join HOST:PORT --token TOKEN"
+                "run `orchctl node join-token` and start with --join HOST:PORT --token TOKEN, "
+                "or write the token where --token-file says"
             )
         credentials = await identity.join(settings.name, settings.join, settings.token, known)
         self._vault.save(credentials)
