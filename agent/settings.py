@@ -71,7 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--run-dir", type=Path, default=Path("/run/orch-agent"), help="what must not")
     add("--join", default="", type=_address, metavar="HOST:PORT", help="where to join; needed once")
     add("--token", default="", help="from `orchctl node join-token`; also from ORCH_TOKEN")
-    add("--token-file", type=_word_in, metavar="FILE", help="a file that holds the token; none is needed after joining")
+    add(
+        "--token-file",
+        type=_word_in,
+        metavar="FILE",
+        help="a file that holds the token; none is needed after joining",
+    )
     add("--address", default="", help="where other nodes reach this one (default: towards the control plane)")
     add("--cgroup-root", default="orch", help="the group below which all containers live")
     add("--pool-size", type=int, default=16, help="network namespaces made ahead of need")
