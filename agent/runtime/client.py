@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.runtime import cgroup, exits, journal, packets, sealed, spawn
+from agent.runtime import cgroup, exits, freshness, journal, packets, sealed, spawn
 from agent.runtime import plan as planning
 from agent.runtime.channel import Channel, Disconnected
 from agent.runtime.container import Exited, Launch, LaunchFailed, NoSuchContainer, Running, Usage
@@ -64,6 +64,13 @@ class Runtime:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         runtime = cls(run_dir, state_dir, cgroup_root, on_exit)
         await runtime._connect()
+        await freshness.keep(
+            run_dir,
+            await asyncio.to_thread(freshness.stamp),
+            are_new=len(runtime._children) == 2,  # both, by us and just now
+            renew=runtime._renew,
+            within_seconds=_SHUTDOWN_WITHIN_SECONDS,
+        )
         await asyncio.to_thread(runtime._sweep, set(await runtime._entries()))
         return runtime
 
@@ -209,6 +216,11 @@ class Runtime:
                 await self._request((program,), op="upgrade")
         finally:
             os.close(program)
+
+    async def _renew(self) -> None:
+        await self.upgrade()
+        if self._log:
+            await _quit(self._log)  # what is said meanwhile waits in its pipes for the next one
 
     async def close(self) -> None:
         """Go away; containers, shim and logger stay."""
@@ -376,7 +388,7 @@ class Runtime:
         while parent := parent.rpartition("/")[0]:
             if not self._cgroups.remove(parent):
                 break  # another node of this machine lives there
-        for name in ("shim.sock", "log.sock", "shim.lock", "log.lock"):
+        for name in ("shim.sock", "log.sock", "shim.lock", "log.lock", "code"):
             (self.run_dir / name).unlink(missing_ok=True)
         for name in ("containers", "root"):
             with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.runtime import journal
+from agent.runtime import channel, journal
 from agent.runtime.container import LaunchFailed, Running
 
 pytestmark = pytest.mark.root
@@ -150,6 +150,46 @@ async def test_a_shim_upgrades_in_place(bench: Any) -> None:
     assert (await asyncio.wait_for(bench.runtime.wait(running.container), 5 * bench.patience)).exit_code == 42
 
 
+async def test_an_upgraded_agent_renews_shim_and_logger_and_containers_do_not_notice(bench: Any) -> None:
+    running = await bench.launch("sh", "-c", _ALIVE_AND_COUNTING)
+    await bench.heard(running.container, "20")
+    shim, logger = bench.helper("shim"), bench.helper("log")
+    become_another = asyncio.get_running_loop().create_future()
+    watched = channel.Channel(
+        bench.directory / "run" / "shim.sock", _ignore, lambda: become_another.set_result(None)
+    )
+    await watched.ask(op="list")
+    (bench.directory / "run" / "code").write_text("older")
+
+    await bench.runtime.close()
+    await bench.open()
+
+    await asyncio.wait_for(become_another, 10 * bench.patience)  # what it was has hung up
+    assert bench.helper("shim") == shim
+    assert (await bench.runtime.containers())[running.container] == running
+    await bench.heard(running.container, "400")
+    await bench.runtime.kill(running.container)
+    said = (await bench.said(running.container)).split()
+    assert said == [str(number) for number in range(1, len(said) + 1)]
+    assert bench.helper("log") != logger
+    watched.close()
+
+
+async def test_an_agent_that_only_starts_again_leaves_shim_and_logger_alone(bench: Any) -> None:
+    running = await bench.launch("sleep", "60")
+    shim, logger = bench.helper("shim"), bench.helper("log")
+    hung_up: list[None] = []
+    watched = channel.Channel(bench.directory / "run" / "shim.sock", _ignore, lambda: hung_up.append(None))
+
+    await bench.runtime.close()
+    await bench.open()
+
+    assert await watched.ask(op="list")
+    assert (bench.helper("shim"), bench.helper("log"), hung_up) == (shim, logger, [])
+    assert (await bench.runtime.containers())[running.container] == running
+    watched.close()
+
+
 @pytest.mark.parametrize("milliseconds", [0, 1, 2, 3, 4, 6, 8, 12])
 async def test_a_shim_killed_within_a_start_leaves_nothing_and_the_retry_works(
     bench: Any, milliseconds: int
@@ -235,3 +275,7 @@ async def _kill_helper(bench: Any, short: str) -> None:
 async def _acknowledged(bench: Any, container: str) -> None:
     while not (await bench.runtime._entries())[container]["acknowledged"]:
         await asyncio.sleep(0)
+
+
+def _ignore(_event: dict[str, Any]) -> None:
+    """Another one hears it too."""
