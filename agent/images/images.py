@@ -8,16 +8,16 @@ import asyncio
 import errno
 import platform
 from collections.abc import Collection, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.images import archive, flights, prune, pull
-from agent.images.library import Image, Library
+from agent.images import archive, flights, prune, pull, unpacking
+from agent.images.library import Image, Library, Stored
 from agent.images.limits import Limits
 from orch.oci import reference
 from orch.oci.failure import ImageFailure, Reason
-from orch.oci.manifest import Platform
+from orch.oci.manifest import Descriptor, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import CredentialsOf, DoorOf, Registry
 
@@ -41,6 +41,7 @@ class Images:
         self._pulls: flights.Flights[Reference, Image] = flights.Flights()
         self._settling = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
+        self._made = ExitStack()
 
     @classmethod
     async def open(
@@ -105,6 +106,46 @@ class Images:
             found = await archive.import_tar(path, self._library, this_platform(), self._limits)
         self._behind_the_scenes(self._settle())
         return found
+
+    # For builds
+
+    def stored(self, digest: str) -> Stored:
+        """Manifest and configuration of an image that is here. Raises KeyError."""
+        return next(each for each in self._library.images if each.digest == digest)
+
+    def layer_paths(self, diff_ids: Sequence[str]) -> Sequence[str]:
+        """Directories to stack, lowest first."""
+        return self._library.stack(diff_ids)
+
+    async def take_layer(self, blob: Path, descriptor: Descriptor, diff_id: str) -> None:
+        """A layer made here, as if it had been pulled; it stays as long as this node's agent. Raises PullFailed."""
+        self._made.enter_context(self._library.holding([diff_id]))
+        if self._library.has_layer(diff_id):
+            return
+        with _failing():
+            root = await asyncio.to_thread(self._library.new_layer)
+            with blob.open("rb") as file:
+                size = await unpacking.from_file(
+                    file.fileno(),
+                    root,
+                    size=descriptor.size,
+                    digest=descriptor.digest,
+                    diff_id=diff_id,
+                    limits=self._limits,
+                )
+            await asyncio.to_thread(self._library.adopt, root, diff_id, size)
+
+    def hold(self, diff_ids: Collection[str]) -> None:
+        """Layers that a build's cache speaks of stay."""
+        self._made.enter_context(self._library.holding(diff_ids))
+
+    def add(self, manifest_body: bytes, config_body: bytes) -> Image:
+        """Records an image whose layers are all here; it waits for the disk."""
+        return self._library.add(manifest_body, config_body, [])
+
+    def name(self, digest: str, names: Sequence[Reference]) -> None:
+        """It waits for the disk."""
+        self._library.name(digest, names)
 
     def list(self) -> Sequence[Image]:
         """Every image under each of its names."""

@@ -108,8 +108,11 @@ class Library:
         return self._image(stored, reference) if stored else None
 
     def _image(self, stored: Stored, reference: str) -> Image:
-        layers = tuple(str(self._layer_path(diff_id)) for diff_id in _stack(stored.config.diff_ids))
-        return Image(reference, stored.digest, stored.config, layers)
+        return Image(reference, stored.digest, stored.config, self.stack(stored.config.diff_ids))
+
+    def stack(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """Directories of these layers, lowest first, each once."""
+        return tuple(str(self._layer_path(diff_id)) for diff_id in _stack(tuple(diff_ids)))
 
     def has_layer(self, diff_id: str) -> bool:
         return diff_id in self._layers

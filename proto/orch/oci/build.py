@@ -47,6 +47,14 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """One line of `docker history`."""
+
+    created_by: str
+    has_layer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """An image, or an index of images, with everything that must be shipped."""
 
@@ -90,16 +98,23 @@ def directory_items(directory: Path, under: str = "") -> Iterator[Item]:
 
 def image(layers: Sequence[Layer], config: ImageConfig) -> Built:
     """An OCI image of these layers, lowest first."""
-    config_body = _json(_config_document(config, [one.diff_id for one in layers]))
+    history = [History("orch") for _ in layers]
+    config_body = configuration(config, [one.diff_id for one in layers], history)
+    blobs = {one.descriptor.digest: one.blob for one in layers} | {_sha256(config_body): config_body}
+    body = manifest_of(config_body, [one.descriptor for one in layers])
+    platform = Platform(config.os or "linux", config.architecture or "amd64", config.variant)
+    return Built(manifest.OCI_MANIFEST, body, blobs, platform=platform)
+
+
+def manifest_of(config_body: bytes, layers: Sequence[Descriptor]) -> bytes:
+    """The manifest of an image with this configuration and these layers, lowest first."""
     document = {
         "schemaVersion": 2,
         "mediaType": manifest.OCI_MANIFEST,
         "config": _words(_descriptor(manifest.OCI_CONFIG, config_body)),
-        "layers": [_words(one.descriptor) for one in layers],
+        "layers": [_words(one) for one in layers],
     }
-    blobs = {one.descriptor.digest: one.blob for one in layers} | {_sha256(config_body): config_body}
-    platform = Platform(config.os or "linux", config.architecture or "amd64", config.variant)
-    return Built(manifest.OCI_MANIFEST, _json(document), blobs, platform=platform)
+    return _json(document)
 
 
 def index(images: Sequence[Built]) -> Built:
@@ -160,7 +175,10 @@ def _add(tar: tarfile.TarFile, item: Item) -> None:
         tar.addfile(entry, io.BytesIO(content))
 
 
-def _config_document(config: ImageConfig, diff_ids: Sequence[str]) -> dict[str, object]:
+def configuration(
+    config: ImageConfig, diff_ids: Sequence[str], history: Sequence[History], created: str = _EPOCH
+) -> bytes:
+    """The image configuration as it is shipped; `created` is a time of RFC 3339."""
     run: dict[str, object] = {
         "Entrypoint": list(config.entrypoint),
         "Cmd": list(config.command),
@@ -176,14 +194,19 @@ def _config_document(config: ImageConfig, diff_ids: Sequence[str]) -> dict[str, 
         "OnBuild": list(config.on_build),
     }
     document: dict[str, object] = {
-        "created": _EPOCH,
+        "created": created,
         "architecture": config.architecture or "amd64",
         "os": config.os or "linux",
         "config": {name: value for name, value in run.items() if value},
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-        "history": [{"created": _EPOCH, "created_by": "orch"} for _ in diff_ids],
+        "history": [_history_words(one, created) for one in history],
     }
-    return document | ({"variant": config.variant} if config.variant else {})
+    return _json(document | ({"variant": config.variant} if config.variant else {}))
+
+
+def _history_words(one: History, created: str) -> dict[str, object]:
+    words: dict[str, object] = {"created": created, "created_by": one.created_by}
+    return words | ({} if one.has_layer else {"empty_layer": True})
 
 
 def _health_check_words(check: manifest.HealthCheck | None) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Images made on this node from a Dockerfile and its context."""

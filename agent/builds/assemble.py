@@ -1,0 +1,65 @@
+"""The last act of a build: configuration and manifest, and the image's place in the library."""
+
+import asyncio
+import datetime as dt
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.builds.order import Order
+from agent.images.images import Images, this_platform
+from agent.images.library import Image
+from orch.dockerfile.problem import DockerfileError
+from orch.oci import build, reference
+from orch.oci.failure import bad_image
+from orch.oci.manifest import MOST_LAYERS
+
+if TYPE_CHECKING:
+    from agent.builds.builder import Tree
+
+
+async def assemble(tree: "Tree", order: Order, images: Images) -> Image:
+    """Under a name of its own digest; who asked for the build names it."""
+    if len(tree.diff_ids) > MOST_LAYERS:
+        raise bad_image(
+            f"the image has {len(tree.diff_ids)} layers, {MOST_LAYERS} is the most: join some RUNs"
+        )
+    here = this_platform()
+    config = replace(
+        tree.config,
+        architecture=here.architecture,
+        os=here.os,
+        variant=here.variant,
+        labels=tuple(sorted({**dict(tree.config.labels), **order.labels}.items())),
+    )
+    config_body = build.configuration(config, tree.diff_ids, tree.history, _created(order))
+    manifest_body = build.manifest_of(config_body, tree.descriptors)
+    return await asyncio.to_thread(images.add, manifest_body, config_body)
+
+
+def platform_words() -> dict[str, str]:
+    """What TARGETPLATFORM and its like mean: builds are for the machine they run on."""
+    here = this_platform()
+    words = {"PLATFORM": str(here), "OS": here.os, "ARCH": here.architecture, "VARIANT": here.variant}
+    return {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in words.items()}
+
+
+def check_platform(wanted: str, line: int) -> None:
+    """Raises DockerfileError for another machine's."""
+    here = this_platform()
+    if wanted and wanted not in {str(here), here.architecture, f"{here.os}/{here.architecture}"}:
+        raise DockerfileError(
+            line, f"{wanted} cannot be built on a node of {here}", "build on a node of that kind: --node"
+        )
+
+
+def _created(order: Order) -> str:
+    epoch = order.arguments.get("SOURCE_DATE_EPOCH", "")
+    at = dt.datetime.fromtimestamp(int(epoch), dt.UTC) if epoch.isdecimal() else dt.datetime.now(dt.UTC)
+    return at.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def reference_of(text: str) -> reference.Reference:
+    """A name for the cluster's own registry unless it names another. Raises ImageFailure."""
+    if reference.names_a_registry(text):
+        return reference.parse(text)
+    return reference.parse(f"{reference.CLUSTER}/{text}")

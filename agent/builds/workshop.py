@@ -1,0 +1,76 @@
+"""Where layers are made: the directories of builds, and the helper process that works in an image's tree.
+
+work/<id>/           one step: upper/ work/ place/ source/
+blobs/<digits>       compressed archives of layers made here, for pushing
+empty/               below an image that begins with nothing
+caches/<id>/         `--mount=type=cache`
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agent.builds.sources import CannotPlace
+
+_START = (
+    "import sys; sys.path[:] = sys.argv.pop(1).split('\\n'); from agent.builds import placer; placer.main()"
+)
+
+
+class Workshop:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.blobs = directory / "blobs"
+        self.caches = directory / "caches"
+        self.empty = directory / "empty"
+
+    def open(self) -> None:
+        """What a build left that was killed goes."""
+        shutil.rmtree(self.directory / "work", ignore_errors=True)
+        for each in (self.directory, self.directory / "work", self.blobs, self.caches):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.empty.mkdir(mode=0o755, exist_ok=True)
+
+    @contextmanager
+    def bench(self) -> Iterator[Path]:
+        """A directory for one step, gone afterwards."""
+        path = self.directory / "work" / uuid.uuid4().hex[:12]
+        for name in ("upper", "work", "place", "source"):
+            (path / name).mkdir(mode=0o755, parents=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    async def ask(self, kind: str, **order: Any) -> dict[str, Any]:
+        """The helper's answer. Raises CannotPlace with its sentence."""
+        paths = "\n".join(path for path in sys.path if path)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, paths),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"LC_ALL": "C.UTF-8"} | {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"},
+        )
+        try:
+            said, complaint = await process.communicate(json.dumps({"kind": kind, **order}).encode())
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                if process.returncode is None:
+                    process.kill()
+        if not said:
+            last = complaint.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            raise CannotPlace(f"the helper of the build ended with {process.returncode}: {last[0]}")
+        answer: dict[str, Any] = json.loads(said)
+        if problem := answer.get("problem"):
+            raise CannotPlace(problem)
+        return answer
