@@ -18,6 +18,9 @@ def apply(rows: "Iterable[list[str]]", directory_of: "Callable[[str], str]") -> 
     """Write all rows. Some depend on what others replace, so what is refused at first is tried once more."""
     later = []
     for row in rows:
+        if row[1].startswith("?"):
+            _check(row, directory_of(row[0]))
+            continue
         try:
             _apply(row, directory_of(row[0]))
         except Refused as error:
@@ -30,9 +33,6 @@ def apply(rows: "Iterable[list[str]]", directory_of: "Callable[[str], str]") -> 
 
 def _apply(row: "list[str]", directory: str) -> None:
     _, files, values, key = row
-    if files.startswith("?"):
-        _check(f"{directory}/{files[1:]}", int(values), key)
-        return
     names = files.split("|")
     for name, value in zip(names, values.split("|") if len(names) > 1 else [values], strict=True):
         path = f"{directory}/{name}"
@@ -47,9 +47,10 @@ def _apply(row: "list[str]", directory: str) -> None:
         raise Refused(errno.ENOENT, "missing", f"{key}: this kernel has no {' nor '.join(names)}")
 
 
-def _check(path: str, most: int, key: str) -> None:
-    used = number(path)
-    if used > most:
+def _check(row: "list[str]", directory: str) -> None:
+    _, file, most, key = row
+    used = number(f"{directory}/{file[1:]}")
+    if used > int(most):
         raise Refused(errno.EBUSY, "in use", f"{key} {most} is below the {used} that are used already")
 
 

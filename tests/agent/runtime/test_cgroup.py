@@ -104,11 +104,15 @@ def test_a_limit_that_the_kernel_does_not_know_is_named_by_its_key(recorded: Pat
 
 
 def test_a_limit_below_what_is_used_is_refused_when_that_is_asked_for(recorded: Path) -> None:
+    """And then nothing is written: v2 would take the limit, and kill."""
     (recorded / "memory.current").write_text("4096\n")
+    (recorded / "memory.max").write_text("max")
+    write = ["memory", "memory.max", "4095", _KEY]
 
     cgroup_files.apply([["memory", "?memory.current", "4096", _KEY]], lambda _: str(recorded))
     with pytest.raises(cgroup_files.Refused, match="4095 is below the 4096 that are used"):
-        cgroup_files.apply([["memory", "?memory.current", "4095", _KEY]], lambda _: str(recorded))
+        cgroup_files.apply([["memory", "?memory.current", "4095", _KEY], write], lambda _: str(recorded))
+    assert (recorded / "memory.max").read_text() == "max"
 
 
 def test_usage_and_oom_kills_are_read_on_v2(recorded: Path) -> None:
