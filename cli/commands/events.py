@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -42,13 +42,19 @@ def command(
     about = _about(of)
     style = table.Style(time.time(), shows_namespace=all_namespaces)
     # Events of nodes are in no namespace, and belong to every picture of what happened.
-    where = "" if all_namespaces or of else None
+    spaces = () if all_namespaces else ("", session_.in_namespace())
+
+    def is_meant(event: Any) -> bool:
+        if warnings and event.type != "Warning":
+            return False
+        if spaces and event.namespace not in spaces:
+            return False
+        return not about or any(_is_about(event.object, each) for each in about)
+
     if watch:
-        _watch(session_, about, warnings=warnings, tail=tail, where=where, style=style)
+        _watch(session_, is_meant, tail=tail, style=style)
         return
-    found = [
-        each for each in session_.get(["events"], namespace=where) if _is_meant(each.event, about, warnings)
-    ]
+    found = [each for each in session_.get(["events"], namespace="") if is_meant(each.event)]
     if output != "table":
         from cli.render import documents
 
@@ -73,12 +79,6 @@ def _about(of: str | None) -> tuple[str, ...]:
     return (f"{kind.singular}/{name}",)
 
 
-def _is_meant(event: Any, about: Sequence[str], only_warnings: bool) -> bool:
-    if only_warnings and event.type != "Warning":
-        return False
-    return not about or any(_is_about(event.object, each) for each in about)
-
-
 def _is_about(object_: str, wanted: str) -> bool:
     """`task/web.2` is also about its attempts, `task/web.2.7`, but not about `task/web.21`."""
     if wanted.endswith("."):
@@ -91,21 +91,15 @@ _WIDTHS = {"NAMESPACE": 10, "LAST-SEEN": 9, "TYPE": 7, "REASON": 16, "OBJECT": 1
 
 
 def _watch(
-    session_: session.Session,
-    about: Sequence[str],
-    *,
-    warnings: bool,
-    tail: int,
-    where: str | None,
-    style: table.Style,
+    session_: session.Session, is_meant: Callable[[Any], bool], *, tail: int, style: table.Style
 ) -> None:
     cells = table.cells_of("event", style)
     widths = [_WIDTHS[heading] for heading in cells]
     sys.stdout.write(table.lay_out([list(cells)], widths))
     before: list[Any] = []
     has_begun = False
-    for reply in session_.watch(["events"], namespace=where):
-        events = [each.event for each in reply.changed if _is_meant(each.event, about, warnings)]
+    for reply in session_.watch(["events"], namespace=""):
+        events = [each.event for each in reply.changed if is_meant(each.event)]
         if not has_begun:  # only what was there before is cut
             before += events
             has_begun = reply.synced

@@ -245,3 +245,21 @@ def test_a_watch_of_events_begins_with_the_last_of_them(control: Control, orchct
     shown = orchctl("events", "-w", "--tail", "1").out.splitlines()[1:]
 
     assert [line.split()[3] for line in shown] == ["service/web4", "service/later"]
+
+
+def test_events_of_nodes_belong_to_every_namespace_and_those_of_others_to_none(
+    control: Control, orchctl: Run
+) -> None:
+    elsewhere = views.an_event("service/web", "Elsewhere", "so")
+    elsewhere.event.namespace = "shop"
+    control.objects = [
+        elsewhere,
+        views.an_event("service/web", "Here", "so"),
+        views.an_event("node/node-2", "NodeDown", "not heard from"),
+    ]
+
+    shown = orchctl("events").out
+    assert ("NodeDown" in shown, "Here" in shown, "Elsewhere" in shown) == (True, True, False)
+    assert "Elsewhere" not in orchctl("events", "web").out
+    assert "Elsewhere" in orchctl("events", "-A").out
+    assert "NodeDown" in orchctl("events", "node/node-2").out
