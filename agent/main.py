@@ -22,7 +22,7 @@ from agent.ledger import Ledger, next_incarnation
 from agent.network.network import Network
 from agent.own_registry import OwnRegistry
 from agent.probes.prober import Prober
-from agent.reconciler import accounts, configuration
+from agent.reconciler import configuration, perform
 from agent.reconciler.asked import Asked
 from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
@@ -286,13 +286,13 @@ class Agent:
         if spec is None:
             return None
         image = seen.images.get(spec.image)
-        account = accounts.Account()
         words = (
-            configuration.environment(spec, image.config, account, asked.hostname)
+            configuration.environment(spec, image.config, perform.account_of(spec, seen), asked.hostname)
             if image
             else spec.environment
         )
-        return Place(asked, seen.container(spec.name), image.layers if image else (), dict(words))
+        layers = image.layers if image else ()
+        return Place(asked, seen.container(spec.name), layers, dict(words), seen.final is not None)
 
     def hello(self, incarnation: int) -> sessions_pb2.Hello:
         """Who and what we are, and all our tasks."""
@@ -338,6 +338,7 @@ class _Duties:
         self.take = agent.take
         self.heard = agent.heard
         self.images_are_at = agent.own_registry.is_at
+        self.hung_up = self._answers.hung_up
 
     def hello(self) -> sessions_pb2.Hello:
         return self._agent.hello(self._incarnation)

@@ -19,6 +19,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "describe": "Tell everything about an object, and what happened to it.",
         "logs": "Print what containers say.",
         "exec": "Run a command in a container.",
+        "cp": "Copy files out of a container, or into it.",
         "events": "What happened, and why.",
         "why": "Why a task waits, or why it runs where it does.",
         "wait": "Wait until something is true.",

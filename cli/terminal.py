@@ -10,7 +10,7 @@ import tty
 from collections.abc import Iterator
 from typing import Any
 
-_CHUNK_BYTES = 4096
+_CHUNK_BYTES = 64 << 10
 
 
 def is_terminal() -> bool:
@@ -54,5 +54,5 @@ def read_into(inputs: Any) -> None:
 
 
 def watch_size(inputs: Any) -> None:
-    """A resize of the window goes the same way as what is typed, so that the two keep their order."""
-    signal.signal(signal.SIGWINCH, lambda _number, _frame: inputs.put(size()))
+    """Each resize of the window is passed on."""
+    signal.signal(signal.SIGWINCH, lambda _number, _frame: inputs.put_size(*size()))

@@ -18,3 +18,5 @@ class Place:
     container: Container
     layers: tuple[str, ...]
     environment: dict[str, str]
+    is_over: bool = False
+    """The task has ended for good: nothing in it starts any more."""

@@ -43,6 +43,10 @@ class User:
             coming.cancel()
             gone.cancel()
 
+    def left(self) -> None:
+        """Told on another way: what we have not read yet would hide it."""
+        self._gone.set()
+
     async def wait_gone(self) -> None:
         """Until the user has hung up."""
         await self._gone.wait()

@@ -139,7 +139,7 @@ class Performer:
             config=configuration(
                 spec,
                 image.config,
-                _account(spec, seen),
+                account_of(spec, seen),
                 hostname=asked.hostname,
                 netns=_attached(seen).netns,
                 first_id=_attached(seen).first_id,
@@ -243,7 +243,8 @@ def _spec(asked: Asked, name: str) -> ContainerSpec:
     return next(each for each in asked.all_containers() if each.name == name)
 
 
-def _account(spec: ContainerSpec, seen: Observed) -> accounts.Account:
+def account_of(spec: ContainerSpec, seen: Observed) -> accounts.Account:
+    """Who a container runs as. Raises UnknownUser."""
     image = seen.images[spec.image]
     user = spec.user or image.config.user
     passwd = image_files.read(image.layers, "/etc/passwd")
@@ -253,7 +254,7 @@ def _account(spec: ContainerSpec, seen: Observed) -> accounts.Account:
 
 def _owner(spec: ContainerSpec, seen: Observed, attached: Attached) -> accounts.Account:
     """The account as the host knows it: files made for a container belong to that."""
-    found = _account(spec, seen)
+    found = account_of(spec, seen)
     first = attached.first_id if confinement.has_own_users(spec) else 0
     return replace(found, uid=first + found.uid, gid=first + found.gid)
 

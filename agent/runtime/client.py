@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,7 @@ class Runtime:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         user: tuple[int, int] | None = None,
+        groups: Sequence[int] = (),
         terminal: bool = False,
         size: tuple[int, int] | None = None,
         stdin: int | None = None,
@@ -176,7 +177,7 @@ class Runtime:
         if cwd is not None:
             process["cwd"] = cwd
         if user is not None:
-            process |= {"uid": user[0], "gid": user[1], "groups": []}
+            process |= {"uid": user[0], "gid": user[1], "groups": list(groups)}
         if env is not None:
             process["env"] = dict(env)
         with open("/dev/null", "r+b", buffering=0) as null:  # noqa: ASYNC230  not a file that can block

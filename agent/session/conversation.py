@@ -54,6 +54,8 @@ class Duties(Protocol):
         """host:port of the cluster's own image registry; empty when there is none."""
 
     def answer(self, ask: sessions_pb2.StreamAsk, channel: grpc.aio.Channel) -> Awaitable[None]: ...
+    def hung_up(self, identity: str) -> None:
+        """The user of this stream has gone."""
 
 
 @dataclass(slots=True)
@@ -175,6 +177,8 @@ class Conversation:
                         task = asyncio.ensure_future(self._duties.answer(down.ask, channel))
                         answers.add(task)
                         task.add_done_callback(answers.discard)
+                    case "hung_up":
+                        self._duties.hung_up(down.hung_up)
                     case "redirect":
                         self._redirect = down.redirect.address
                         raise _Over(f"it does not lead any more; {down.redirect.address or 'nobody'} does")

@@ -1,17 +1,15 @@
 """orchctl exec: a command in a running container."""
 
 import contextlib
-import queue
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from cli import completing, one_object, references, session
-from cli.exits import NotSo, Wrong
-
-_NOT_STARTED = 126
+from cli import completing, conversing, one_object, references, session
+from cli.exits import Wrong
 
 
 @click.command(
@@ -23,7 +21,7 @@ _NOT_STARTED = 126
 @click.option("-c", "--container", default="", help="Which container.  [default: the first]")
 @click.option("-e", "--env", "variables", multiple=True, metavar="KEY=VALUE", help="One more variable.")
 @click.option("-u", "--user", default="", help="As which user.  [default: the container's]")
-@click.option("--workdir", default="", help="In which directory.  [default: the container's]")
+@click.option("-w", "--workdir", default="", help="In which directory.  [default: the container's]")
 @click.argument("name", shell_complete=completing.names("tasks", "services"), metavar="TASK | SERVICE")
 @click.argument("args", nargs=-1, required=True, metavar="COMMAND [ARG…]")
 @session.connected
@@ -51,7 +49,7 @@ def command(
 
     if terminal and not user_terminal.is_terminal():
         raise Wrong("-t needs a terminal at both ends; leave it out in a pipe")
-    inputs: queue.Queue[Any] = queue.Queue()
+    outgoing = conversing.Outgoing()
     start = pb.ExecStart(
         namespace=session_.in_namespace(),
         task=references.name_of(name, references.TASK, references.SERVICE)[1],
@@ -59,17 +57,23 @@ def command(
         args=list(args)[1:] if args[0] == "--" else args,
         terminal=terminal,
         interactive=interactive,
-        environment=_environment(variables),
+        environment=({"TERM": os.environ.get("TERM") or "xterm"} if terminal else {})
+        | _environment(variables),
         user=user,
         working_dir=workdir,
     )
     if terminal:
         start.size.rows, start.size.columns = user_terminal.size()
-        user_terminal.watch_size(inputs)
+        user_terminal.watch_size(outgoing)
     if interactive:
-        user_terminal.read_into(inputs)
+        user_terminal.read_into(outgoing)
     with user_terminal.raw() if terminal and interactive else contextlib.nullcontext():
-        return _output(session_.client.converse("Exec", _requests(start, inputs)))
+        replies = session_.client.converse("Exec", outgoing.requests(start=start))
+        end = conversing.hear(replies, _writer(sys.stdout), _writer(sys.stderr))
+    if end.problem:
+        sys.stderr.write(f"error: {end.problem}\n")
+        return int(end.exit_code) or conversing.NOT_STARTED
+    return int(end.exit_code)
 
 
 def _environment(words: Sequence[str]) -> dict[str, str]:
@@ -79,35 +83,9 @@ def _environment(words: Sequence[str]) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words)
 
 
-def _requests(start: Any, inputs: "queue.Queue[Any]") -> Iterator[Any]:
-    from orch.v1 import control_pb2 as pb
+def _writer(out: Any) -> Callable[[bytes], None]:
+    def write(data: bytes) -> None:
+        out.buffer.write(data)
+        out.buffer.flush()
 
-    yield pb.ExecInput(start=start)
-    while True:
-        match inputs.get():
-            case None:
-                yield pb.ExecInput(stdin_closed=True)
-            case (rows, columns):
-                yield pb.ExecInput(resize=pb.TerminalSize(rows=rows, columns=columns))
-            case bytes() as data:
-                yield pb.ExecInput(stdin=data)
-
-
-def _output(replies: Iterator[Any]) -> int:
-    for reply in replies:
-        match reply.WhichOneof("kind"):
-            case "stdout":
-                _write(sys.stdout, reply.stdout)
-            case "stderr":
-                _write(sys.stderr, reply.stderr)
-            case "end":
-                if reply.end.problem:
-                    sys.stderr.write(f"error: {reply.end.problem}\n")
-                    return int(reply.end.exit_code) or _NOT_STARTED
-                return int(reply.end.exit_code)
-    raise NotSo("error: the connection ended before the command did; what became of it is unknown")
-
-
-def _write(out: Any, data: bytes) -> None:
-    out.buffer.write(data)
-    out.buffer.flush()
+    return write

@@ -1,5 +1,6 @@
 """orchctl logs: what containers say."""
 
+import datetime as dt
 import sys
 import time
 from typing import Any
@@ -7,17 +8,22 @@ from typing import Any
 import click
 
 from cli import completing, one_object, references, session
-from cli.exits import NotSo
+from cli.exits import NotSo, Wrong
 
 
 @click.command(cls=one_object.OneObject)
 @click.argument("name", shell_complete=completing.names("services", "tasks"), metavar="SERVICE | TASK")
 @click.option("-f", "--follow", is_flag=True, help="Go on and print what comes.")
 @click.option("--tail", default=-1, metavar="N", help="Only the last N lines.  [default: all]")
-@click.option("--since", default="", metavar="DURATION", help="Only of so long ago: 5m.")
+@click.option(
+    "--since", default="", metavar="DURATION|TIME", help="Only of so long ago, 5m, or from a time on."
+)
 @click.option("-p", "--previous", is_flag=True, help="Of the container's run before this one.")
 @click.option("-c", "--container", default="", help="Only this container.  [default: all]")
-@click.option("-t", "--timestamps", is_flag=True, help="With the time of each line.")
+@click.option("-t", "--timestamps", is_flag=True, help="With the time at which each line was written.")
+@click.option(
+    "--stream", type=click.Choice(["stdout", "stderr"]), help="Only what was written there.  [default: both]"
+)
 @session.connected
 def command(
     session_: session.Session,
@@ -28,6 +34,7 @@ def command(
     previous: bool,
     container: str,
     timestamps: bool,
+    stream: str | None,
 ) -> int:
     """Print the output of a service's tasks, or of one task.
 
@@ -44,8 +51,9 @@ def command(
         container=container,
         follow=follow,
         tail=tail,
-        since=time.time() - session.seconds_of(since) if since else 0.0,
+        since=_moment(since) if since else 0.0,
         previous=previous,
+        stream=stream or "",
     )
     is_many = kind is references.SERVICE and "." not in meant
     problems = 0
@@ -55,6 +63,17 @@ def command(
     if problems and not follow:
         raise NotSo("some of the output is missing, see above")
     return 0
+
+
+def _moment(word: str) -> float:
+    """5m, or 2026-11-20T10:00:00Z, or as long as it is clear: 2026-11-20."""
+    if not word[:4].isdigit() or "-" not in word:
+        return time.time() - session.seconds_of(word)
+    try:
+        at = dt.datetime.fromisoformat(word)
+    except ValueError:
+        raise Wrong(f'"{word}" is no time: write 5m, 2026-11-20 or 2026-11-20T10:00:00Z') from None
+    return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
 
 
 def _print(line: Any, *, with_name: bool, with_time: bool) -> None:

@@ -93,6 +93,7 @@ class Relay:
         finally:
             stream.close()
             del self._streams[stream.id]
+            self._send(node, sessions_pb2.SessionDown(hung_up=stream.id))
 
     async def answer(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """The node's side: the handler of `Sessions.Answer`."""

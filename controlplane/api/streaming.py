@@ -96,6 +96,7 @@ class Streaming:
                         tail=request.tail,
                         since=request.since,
                         previous=request.previous,
+                        stream=request.stream,
                     ),
                 )
                 async with self.relay.ask(task.node, ask) as stream:
@@ -116,10 +117,7 @@ class Streaming:
             return
         messages = aiter(requests)
         first = await anext(messages, None)
-        if first is None or first.WhichOneof("kind") != "start":
-            raise errors.Invalid("exec begins with what to run")
-        task = self._running(first.start)
-        ask = sessions_pb2.StreamAsk(task=wire.to_wire(task.id), exec=first.start)
+        task, ask = self._asked(first)
         async with self.relay.ask(task.node, ask) as stream:
             feeding = asyncio.create_task(_feed(messages, stream))
             try:
@@ -134,6 +132,18 @@ class Streaming:
                 feeding.cancel()
                 with suppress(asyncio.CancelledError, Exception):
                     await feeding
+
+    def _asked(self, first: Any) -> tuple[Task, sessions_pb2.StreamAsk]:
+        """Which task, and what of it. Raises Invalid, NotFound."""
+        match kind := first.WhichOneof("kind") if first is not None else None:
+            case "start" | "copy" | "attach":
+                start = getattr(first, kind)
+            case _:
+                raise errors.Invalid("a command, a copy or an attachment begins with what is wanted")
+        task = self._running(start)
+        return task, sessions_pb2.StreamAsk(
+            task=wire.to_wire(task.id), **{"exec" if kind == "start" else kind: start}
+        )
 
     def _tasks(self, request: Any) -> list[Task]:
         """Those that were given to a node; of a service, only the live ones unless none lives."""
@@ -165,7 +175,10 @@ class Streaming:
         live = [task for task in found if cluster.is_live(task)]
         if not live:
             raise errors.NotFound(f"no task {start.task} is on a node in namespace {namespace}")
-        return min(live, key=lambda task: (not cluster.is_ready(task), task.id))
+        chosen = min(live, key=lambda task: (not cluster.is_ready(task), task.id))
+        if start.container:
+            _check_container(cluster, chosen, start.container)
+        return chosen
 
 
 def _containers(cluster: snapshot.Cluster, task: Task, request: Any) -> list[str]:
@@ -178,16 +191,22 @@ def _containers(cluster: snapshot.Cluster, task: Task, request: Any) -> list[str
         return [request.container]
     names = [each.name for each in (*template.init_containers, *template.containers)]
     if request.container:
-        if request.container not in names:
-            raise errors.NotFound(
-                f"{task.id} has no container {request.container}; it has {', '.join(names)}"
-            )
+        _check_container(cluster, task, request.container)
         return [request.container]
     if not request.previous:
         return names
     status = cluster.status(task.id)
     again = {each.name for each in status.containers if each.restarts} if status else set()
     return [name for name in names if name in again] or [template.containers[0].name]
+
+
+def _check_container(cluster: snapshot.Cluster, task: Task, name: str) -> None:
+    template = cluster.template(task.id.owner, task.revision)
+    if template is None:
+        return
+    names = [each.name for each in (*template.init_containers, *template.containers)]
+    if name not in names:
+        raise errors.NotFound(f"{task.id} has no container {name}; it has {', '.join(names)}")
 
 
 def _line(task: Task, answer: Any) -> pb.LogLine:
