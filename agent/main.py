@@ -32,7 +32,7 @@ from agent.runtime.container import Exited
 from agent.session.conversation import Conversation
 from agent.session.outbox import Outbox
 from agent.settings import Settings
-from orch import wire
+from orch import journal, wire
 from orch.model.assignment import PeerSection, Section
 from orch.oci.failure import ImageFailure
 from orch.v1 import sessions_pb2
@@ -52,8 +52,7 @@ class CannotStart(Exception):
 
 def run(settings: Settings) -> int:
     """The exit code."""
-    level = logging.DEBUG if settings.verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    journal.begin(verbose=settings.verbose)
     try:
         return asyncio.run(_main(settings))
     except (CannotStart, identity.CannotJoin) as error:

@@ -18,6 +18,7 @@ from controlplane.loop import clock
 from controlplane.registry import refusal
 from controlplane.settings import Settings
 from controlplane.store import embedded, etcd, etcd_channel, keys, port, sealing
+from orch import journal
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """The command `orch-controlplane`."""
     settings = settings_room.parse()
-    logging.basicConfig(
-        level=logging.DEBUG if settings.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    journal.begin(verbose=settings.verbose)
     try:
         asyncio.run(serve(settings))
     except (
