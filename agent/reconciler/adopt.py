@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agent.images.library import Image
 from agent.network.attachment import Attached
-from agent.reconciler import observed, run_name
+from agent.reconciler import learning, observed, run_name
 from agent.reconciler.asked import Asked
 from agent.reconciler.decide import is_init
 from agent.reconciler.notes import Notes
@@ -68,7 +68,7 @@ def _last_run(
     if noted_run == container.run:
         return _with(seen, replace(container, exited=state))
     was = Running(state.container, state.pid, 0, state.at)
-    return observed.after(
+    return learning.after(
         _with(seen, replace(container, running=was)), ended(asked, container.name, state, state.at)
     )
 

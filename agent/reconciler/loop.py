@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from agent.network.attachment import Attached
-from agent.reconciler import adopt, decide, notes, observed, report, run_name, step
+from agent.reconciler import adopt, decide, learning, notes, observed, report, run_name, step
 from agent.reconciler.asked import Asked
 from agent.reconciler.notes import Notes
 from agent.reconciler.observed import Fact, Observed
@@ -261,13 +261,13 @@ class Loop:
                 pull.cancel()
 
     def _apply(self, key: str, work: Work, fact: Fact) -> None:
-        work.seen = observed.after(work.seen, fact)
+        work.seen = learning.after(work.seen, fact)
         if isinstance(fact, observed.Launched) and (early := self._early.pop(fact.running.container, None)):
             ended = adopt.ended(work.asked, fact.container, early, self._clock())
-            work.seen = observed.after(work.seen, ended)
+            work.seen = learning.after(work.seen, ended)
         ready = report.is_ready(work.asked, work.seen)
         if ready != bool(work.seen.ready_since):
-            work.seen = observed.after(work.seen, observed.BecameReady(self._clock() if ready else 0.0))
+            work.seen = learning.after(work.seen, observed.BecameReady(self._clock() if ready else 0.0))
         if isinstance(fact, observed.Launched):
             self._report(work)
         remembered = notes.of(work.seen)

@@ -133,7 +133,9 @@ def _restart(user: observer.Observer, image: str) -> Figure:
         os.kill(before.status.containers[0].pid, signal.SIGKILL)
         user.wait(
             "the restart",
-            lambda killed=killed: any(v.status.started_at > killed and v.ready for v in user.of("web")),
+            lambda killed=killed: any(  # type: ignore[misc]
+                v.status.started_at > killed and v.ready for v in user.of("web")
+            ),
         )
         samples.append(user.of("web")[0].status.started_at - killed)
         user.delete("web")

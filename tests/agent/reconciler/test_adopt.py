@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from agent.reconciler import adopt, notes, observed, report, step
+from agent.reconciler import adopt, learning, notes, observed, report, step
 from agent.reconciler.decide import decide
 from agent.reconciler.notes import Notes
 from agent.reconciler.observed import Final, Observed, Trouble
@@ -59,16 +59,16 @@ def test_what_was_ready_is_ready_until_its_probes_say_otherwise() -> None:
         observed.ProbeSaid("main", 1, "readiness", observed.Probed(Health.HEALTHY)),
         observed.BecameReady(NOW - 3),
     ):
-        before = observed.after(before, fact)
+        before = learning.after(before, fact)
     known = notes.read(notes.write(notes.of(before)))
 
     seen = adopt.task(asked, {run(): a_running(run())}, PLACE, known, {"web:1": IMAGE}.get)
     assert report.is_ready(asked, seen)
     assert seen.ready_since == NOW - 3
     unsure = observed.ProbeSaid("main", 1, "readiness", observed.Probed(Health.UNKNOWN, "refused"))
-    assert report.is_ready(asked, observed.after(seen, unsure))
+    assert report.is_ready(asked, learning.after(seen, unsure))
     ill = observed.ProbeSaid("main", 1, "readiness", observed.Probed(Health.UNHEALTHY, "refused"))
-    assert not report.is_ready(asked, observed.after(seen, ill))
+    assert not report.is_ready(asked, learning.after(seen, ill))
 
     again = {run(1): an_exit(run(1)), run(2): a_running(run(2))}
     seen = adopt.task(asked, again, PLACE, known, {"web:1": IMAGE}.get)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from agent.reconciler import observed
+from agent.reconciler import learning, observed
 from agent.reconciler.asked import Asked
 from agent.reconciler.observed import Final, Observed, Probed, Trouble
 from agent.reconciler.report import is_ready, report
@@ -86,10 +86,10 @@ def test_reports_of_crashes_and_tries_are_always_greater_than_the_ones_before() 
     for run in range(1, 5):
         number = f"x.main.1.{run}"
         launched = observed.Launched("main", run, Running(number, run, 1, now), "sha256:1")
-        seen = observed.after(seen, launched)
+        seen = learning.after(seen, launched)
         order.append(said(asked, seen, now).order)
         end = observed.Ended("main", Exited(number, run, 1, None, False, now), now, reset_after=600.0)
-        seen = observed.after(seen, end)
+        seen = learning.after(seen, end)
         order.append(said(asked, seen, now).order)
         now += 100
     assert order == sorted(order)
@@ -97,7 +97,7 @@ def test_reports_of_crashes_and_tries_are_always_greater_than_the_ones_before() 
 
 def test_out_of_memory_is_called_so() -> None:
     end = Exited("x.main.1.1", 1, None, 9, True, NOW)
-    seen = observed.after(
+    seen = learning.after(
         a_prepared(replace(running(), id="x.main.1.1")), observed.Ended("main", end, NOW, reset_after=600.0)
     )
 
@@ -109,7 +109,7 @@ def test_a_long_run_forgets_the_crashes_before_it() -> None:
     run = replace(running(), trouble=Trouble("ExitCode", "", NOW - 999, 5, crash=True))
     end = observed.Ended("main", Exited(run.id, 1, 1, None, False, NOW), NOW, reset_after=30.0)
 
-    seen = observed.after(a_prepared(run), end)
+    seen = learning.after(a_prepared(run), end)
 
     assert seen.container("main").trouble == Trouble(
         "ExitCode", "container main ended with exit code 1; `orchctl logs` shows its last words", NOW, 1, True

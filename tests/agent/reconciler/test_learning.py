@@ -1,7 +1,8 @@
 """How facts change the picture."""
 
 from agent.reconciler import observed
-from agent.reconciler.observed import Observed, Probed, Trouble, after
+from agent.reconciler.learning import after
+from agent.reconciler.observed import Observed, Probed, Trouble
 from agent.runtime.container import Exited
 from orch.model.probe import Health
 from tests.agent.reconciler.pictures import NOW, a_prepared, running
