@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unsettled test-vm check bench bench-peers proto clean prepare format
+.PHONY: help demo test test-vm check bench bench-peers proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -17,13 +17,10 @@ demo: prepare ## a three-node cluster deploys, heals, rolls and canaries a web s
 test: ## all tests, with real kernels, etcd and registries
 	@deploy/prepare.sh test
 	@$(MAKE) --no-print-directory check
-	$(PYTEST) -m "(root or etcd or registry or cluster) and not unsettled"
+	$(PYTEST) -m "root or etcd or registry or cluster"
 
 test-vm: prepare ## the runtime's tests where cgroup v2 is all there is, in an emulated machine (TESTS= for others)
 	@$(BIN)/python deploy/vm/test.py $(TESTS)
-
-test-unsettled: prepare ## tests whose race is not found yet: they should move back into make test
-	$(PYTEST) -m unsettled
 
 check: prepare ## the quick part: format, lint, types, imports, unit tests, simulation
 	$(BIN)/ruff format --check .

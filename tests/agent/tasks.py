@@ -51,7 +51,7 @@ async def wait_pid_gone(pid: int) -> None:
     done = asyncio.Event()
     asyncio.get_running_loop().add_reader(fd, done.set)
     try:
-        await asyncio.wait_for(done.wait(), 15)
+        await asyncio.wait_for(done.wait(), 40)
     finally:
         asyncio.get_running_loop().remove_reader(fd)
         os.close(fd)

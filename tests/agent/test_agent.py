@@ -116,7 +116,7 @@ async def test_leftovers_of_a_lost_ledger_stay_until_a_valid_word_and_then_go(
 
     plane.assign()
 
-    await asyncio.wait_for(gone, 15)
+    await asyncio.wait_for(gone, 40)
 
 
 async def test_a_finished_task_stays_finished_when_the_agent_restarts(
@@ -183,7 +183,7 @@ async def test_a_node_alone_stops_what_may_exist_only_once(
     gone = wait_pid_gone(main_pid(once))
 
     await plane.stop()
-    await asyncio.wait_for(gone, 10)
+    await asyncio.wait_for(gone, 40)
     os.kill(main_pid(other), 0)
 
     await plane.start()

@@ -30,6 +30,4 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if "cluster" not in request.fixturenames:
         return
     running: dev.Dev = request.getfixturevalue("cluster")
-    left = [each["metadata"]["name"] for each in running.items("services")]
-    if left:
-        running.delete(*(f"svc/{name}" for name in left))
+    running.delete("services", "--all")

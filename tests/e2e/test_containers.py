@@ -18,7 +18,7 @@ metadata: {{name: {name}}}
 spec:
   image: REGISTRY/web:1
   stop: {{drainDelay: 0s, gracePeriod: {grace}}}
-  rollout: {{minReady: 0s, progressDeadline: 6s}}
+  rollout: {{minReady: 0s, progressDeadline: 60s}}
 """
 SLEEP = "  init: true\n  entrypoint: [/bin/sleep]\n  command: ['1000']\n"
 
@@ -119,81 +119,69 @@ def test_entrypoint_replaces_the_images_and_command_follows_it(cluster: Dev) -> 
             "  init: true\n  entrypoint: [/bin/sh, -c, 'echo $0-$1; sleep 1000']\n  command: [first, second]\n",
         )
     )
-    cluster.orchctl("wait", "svc/words", "--timeout", "5s")
+    cluster.wait("svc/words")
     assert cluster.orchctl("logs", "words.1").strip() == "first-second"
 
 
 def test_memory_and_processes_are_limited_and_an_oom_kill_is_told(cluster: Dev) -> None:
     body = "  restart: {backoff: 200ms}\n  resources: {limits: {memory: 16Mi}}\n  entrypoint: [/bin/sh, -c, 'x=a; while :; do x=$x$x$x; done']\n"
-    cluster.apply(a_service("hungry", body), "--timeout", "4s", expect=None)
-    cluster.orchctl(
-        "wait",
-        "task/hungry.1",
-        "--for",
-        "jsonpath={.status.containers[0].oomKilled}=true",
-        "--timeout",
-        "10s",
-    )
+    cluster.apply(a_service("hungry", body), "--wait=false")
+    cluster.wait("task/hungry.1", "jsonpath={.status.containers[0].oomKilled}=true")
     assert "raise resources.limits.memory" in cluster.orchctl("describe", "task/hungry.1")
-    assert "OOMKilled" in cluster.orchctl("events", "hungry")
+    cluster.told("OOMKilled", "events", "hungry")
 
     body = SLEEP + "  resources: {limits: {pids: 6}}\n"
     cluster.apply(a_service("forks", body))
-    said = in_main(cluster, "forks", "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; wait")
+    said = in_main(cluster, "forks", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait")
     assert "can't fork" in said
 
 
 def test_restart_policies(cluster: Dev) -> None:
     done = "  restart: {policy: on-failure}\n  entrypoint: [/bin/sh, -c, 'exit 0']\n"
-    said = cluster.apply(a_service("done", done), "--timeout", "5s")
+    said = cluster.apply(a_service("done", done))
     assert "complete" in said or "serving" in said
-    cluster.orchctl("wait", "svc/done", "--for", "status=Complete", "--timeout", "5s")
+    cluster.wait("svc/done", "status=Complete")
     assert [task["state"] for task in cluster.tasks("done")] == ["Complete"]
 
     never = "  restart: {policy: never}\n  entrypoint: [/bin/sh, -c, 'exit 4']\n"
-    cluster.apply(a_service("never", never), "--timeout", "4s", expect=None)
-    cluster.orchctl("wait", "task/never.1", "--for", "status=Failed", "--timeout", "5s")
-    assert [task["restarts"] for task in cluster.tasks("never", finished=True)] == [0]
+    cluster.apply(a_service("never", never), "--wait=false")
+    cluster.wait("task/never.1", "status=Failed")
+    assert {task["restarts"] for task in cluster.tasks("never", finished=True)} == {0}
 
     thrice = (
         "  restart: {policy: on-failure, backoff: 50ms, attempts: 2}\n  entrypoint: [/bin/sh, -c, 'exit 4']\n"
     )
-    cluster.apply(a_service("thrice", thrice), "--timeout", "2s", expect=None)
+    cluster.apply(a_service("thrice", thrice), "--wait=false")
+    cluster.told("TaskReplaced", "events", "thrice")
     first = next(task for task in cluster.tasks("thrice", finished=True) if task["name"] == "thrice.1.1")
     assert (first["state"], first["restarts"]) == ("Failed", 2)
-    assert "TaskReplaced" in cluster.orchctl("events", "thrice")
 
 
 def test_probes_of_each_kind(cluster: Dev) -> None:
     body = """
-  startup: {exec: [/bin/sh, -c, test -e /tmp/up], period: 100ms, failureThreshold: 50}
+  startup: {exec: [/bin/sh, -c, test -e /tmp/up], period: 100ms, failureThreshold: 900}
   readiness: {tcp: {port: 8080}, period: 200ms}
   liveness: {exec: [/bin/sh, -c, test ! -e /tmp/ill], period: 200ms, failureThreshold: 2}
 """
     cluster.apply(a_service("probed", body), "--wait=false")
-    cluster.orchctl("wait", "task/probed.1", "--for", "status=Unready", "--timeout", "5s")
+    cluster.wait("task/probed.1", "status=Unready")
     assert "startup probe" in cluster.orchctl("describe", "task/probed.1")
     in_main(cluster, "probed", "echo > /tmp/up")
-    cluster.orchctl("wait", "task/probed.1", "--timeout", "5s")
+    cluster.wait("task/probed.1")
 
     in_main(cluster, "probed", "echo > /tmp/ill")
-    cluster.orchctl(
-        "wait", "task/probed.1", "--for", "jsonpath={.status.containers[0].restarts}=1", "--timeout", "5s"
-    )
-    said = cluster.orchctl("events", "probed")
-    assert "liveness probe failed" in said
+    cluster.wait("task/probed.1", "jsonpath={.status.containers[0].restarts}=1")
+    said = cluster.told("liveness probe failed", "events", "probed")
     assert "test ! -e /tmp/ill" in said
 
 
 def test_a_stop_signals_waits_and_then_kills_everything(cluster: Dev) -> None:
     script = "trap 'echo got it; exit 0' USR1; echo up; while :; do sleep 0.05; done"
-    text = HEAD.format(name="polite", grace="5s").replace(
-        "gracePeriod: 5s", "gracePeriod: 5s, signal: SIGUSR1"
-    )
+    text = HEAD.format(name="polite", grace="40s, signal: SIGUSR1")
     cluster.apply(text + f'  entrypoint: [/bin/sh, -c, "{script}"]\n')
     began = time.monotonic()
     cluster.delete("svc/polite")
-    assert time.monotonic() - began < 3, "it was asked with its own signal"
+    assert time.monotonic() - began < 30, "it was asked with its own signal"
 
     script = "trap '' TERM; (trap '' TERM; setsid sleep 1000 &) ; sleep 1000"
     cluster.apply(a_service("stubborn", f'  entrypoint: [/bin/sh, -c, "{script}"]\n', grace="500ms"))
@@ -201,7 +189,7 @@ def test_a_stop_signals_waits_and_then_kills_everything(cluster: Dev) -> None:
     pid = task["containers"][0]["pid"]
     began = time.monotonic()
     cluster.delete("svc/stubborn")
-    assert 0.4 < time.monotonic() - began < 3
+    assert 0.4 < time.monotonic() - began < 9
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -211,9 +199,7 @@ def test_a_restarted_container_has_its_last_words_and_a_fresh_root(cluster: Dev)
     cluster.apply(a_service("again", f'  entrypoint: [/bin/sh, -c, "{script}"]\n'))
     assert "no earlier run" in cluster.orchctl("logs", "again.1", "--previous", expect=1)
     in_main(cluster, "again", "kill -USR1 1")
-    cluster.orchctl(
-        "wait", "task/again.1", "--for", "jsonpath={.status.containers[0].restarts}=1", "--timeout", "5s"
-    )
+    cluster.wait("task/again.1", "jsonpath={.status.containers[0].restarts}=1")
     assert cluster.orchctl("logs", "again.1", "--previous").split() == ["run", "fresh"]
     assert cluster.orchctl("logs", "again.1").split() == ["run", "fresh"]
     described = cluster.orchctl("describe", "task/again.1")

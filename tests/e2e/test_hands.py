@@ -54,7 +54,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def expect(self, words: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + dev.PATIENCE_SECONDS
         while words not in self.seen:
             ready, _, _ = select.select([self.master], [], [], max(deadline - time.monotonic(), 0))
             assert ready, f"{words!r} never came: {self.seen!r}"
@@ -65,7 +65,7 @@ class Terminal:
         self.seen = self.seen[self.seen.index(words) + len(words) :]
 
     def end(self) -> int:
-        code = self.process.wait(timeout=10)
+        code = self.process.wait(timeout=dev.PATIENCE_SECONDS)
         os.close(self.master)
         return code
 
@@ -98,7 +98,7 @@ def test_exec_passes_bytes_through_unchanged_and_says_why_it_cannot_start(cluste
     process = started(
         cluster, "exec", "-i", "talk.1", "--", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    out, _ = process.communicate(data, timeout=30)
+    out, _ = process.communicate(data, timeout=dev.PATIENCE_SECONDS)
     assert (process.returncode, out == data) == (0, True)
     assert "not found in PATH" in cluster.orchctl("exec", "talk.1", "--", "nope", expect=127)
     assert "permission denied" in cluster.orchctl("exec", "talk.1", "--", "/etc", expect=126)
@@ -113,15 +113,16 @@ def test_logs_are_cut_followed_and_dated(cluster: Dev) -> None:
     assert len(cluster.orchctl("logs", "talk", "--tail", "2").splitlines()) == 2
     assert cluster.orchctl("logs", "talk", "--since", "1ms") == ""
     assert cluster.orchctl("logs", "talk.1", "-t", "--tail", "1").split()[0].endswith("Z")
-    following = started(cluster, "logs", "-f", "talk.1", "--tail", "0", stdout=subprocess.PIPE)
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    following = started(cluster, "logs", "-f", "talk.1", "--tail", "1", **both)
     try:
-        time.sleep(0.5)  # nothing tells that it follows
-        cluster.orchctl("exec", "talk.1", "--", "sh", "-c", "echo later > /proc/1/fd/1")
         assert following.stdout is not None
+        assert following.stdout.readline() in {b"line 3\n", b"err 3\n"}
+        cluster.orchctl("exec", "talk.1", "--", "sh", "-c", "echo later > /proc/1/fd/1")
         assert following.stdout.readline() == b"later\n"
     finally:
         following.send_signal(signal.SIGINT)
-        assert following.wait(timeout=10) == 130
+        assert following.wait(timeout=dev.PATIENCE_SECONDS) == 130
 
 
 def test_ctrl_c_during_apply_says_how_it_goes_on(cluster: Dev) -> None:
@@ -164,7 +165,7 @@ def test_a_directory_is_applied_whole_and_prune_removes_what_left_it(cluster: De
         "diff", "-f", str(directory), "--set", "pair", "--prune", expect=1
     )
     cluster.orchctl("apply", "-f", str(directory), "--set", "pair", "--prune")
-    cluster.orchctl("wait", "svc/two", "--for", "deleted", "--timeout", "10s")
+    cluster.wait("svc/two", "deleted")
     assert [each["metadata"]["name"] for each in cluster.items("services")] == ["one"]
     (directory / "bad.yaml").write_text("kind: Service\n")
     assert "nothing was applied" in cluster.orchctl("apply", "-f", str(directory), expect=2)
@@ -199,19 +200,17 @@ def test_watching_shows_the_table_and_then_each_change(cluster: Dev) -> None:
         assert watching.stdout.readline().split()[0] == b"talk.2"
     finally:
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(timeout=10) == 130
+        assert watching.wait(timeout=dev.PATIENCE_SECONDS) == 130
 
 
 def test_describe_why_and_events_tell_the_story(cluster: Dev) -> None:
     cluster.apply(TALK)
     (task,) = cluster.tasks("talk")
     os.kill(task["containers"][0]["pid"], signal.SIGKILL)
-    cluster.orchctl(
-        "wait", "task/talk.1", "--for", "jsonpath={.status.containers[0].restarts}=1", "--timeout", "5s"
-    )
-    assert "ended by signal 9" in cluster.orchctl("events", "talk")
+    cluster.wait("task/talk.1", "jsonpath={.status.containers[0].restarts}=1")
+    cluster.told("ended by signal 9", "events", "talk")
     assert "ended by signal 9" in cluster.orchctl("describe", "task/talk.1")
-    assert "RolledOut" in cluster.orchctl("describe", "talk")
+    cluster.told("RolledOut", "describe", "talk")
     assert task["node"] in cluster.orchctl("describe", "node", task["node"])
     why = cluster.orchctl("why", "talk.1")
     assert f"{task['node']} won; 3 nodes would have taken it" in why
@@ -224,8 +223,8 @@ def test_labels_and_taints_move_tasks(cluster: Dev) -> None:
     (task,) = cluster.tasks("talk")
     try:
         cluster.orchctl("taint", task["node"], "gpu=yes:NoExecute")
-        cluster.orchctl("wait", "task/talk.1", "--timeout", "10s")
-        cluster.orchctl("wait", "svc/talk", "--for", "jsonpath={.status.running}=1", "--timeout", "10s")
+        cluster.wait("task/talk.1")
+        cluster.wait("svc/talk", "jsonpath={.status.running}=1")
         assert [each["node"] for each in cluster.tasks("talk")] != [task["node"]]
     finally:
         cluster.orchctl("taint", task["node"], "gpu-")
@@ -257,7 +256,12 @@ def test_tab_completes_kinds_names_and_keys(cluster: Dev) -> None:
         }
         environment = os.environ | {"ORCH_CONFIG": str(cluster.config)} | asked
         done = subprocess.run(
-            [dev.ORCHCTL], env=environment, capture_output=True, text=True, check=True, timeout=10
+            [dev.ORCHCTL],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=dev.PATIENCE_SECONDS,
         )
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 

@@ -20,13 +20,13 @@ metadata: {name: pulled}
 spec:
   image: IMAGE
   pullPolicy: POLICY
-  rollout: {minReady: 0s, progressDeadline: 6s}
+  rollout: {minReady: 0s, progressDeadline: DEADLINE}
   stop: {drainDelay: 0s, gracePeriod: 2s}
 """
 
 
-def a_service(image: str, policy: str = "IfNotPresent") -> str:
-    return SPEC.replace("IMAGE", image).replace("POLICY", policy)
+def a_service(image: str, policy: str = "IfNotPresent", deadline: str = "60s") -> str:
+    return SPEC.replace("IMAGE", image).replace("POLICY", policy).replace("DEADLINE", deadline)
 
 
 def pushed(cluster: Dev, name: str, built: build.Built) -> str:
@@ -65,7 +65,7 @@ def test_of_an_index_each_node_takes_its_own_platform(cluster: Dev) -> None:
 
     pushed(cluster, "foreign:1", build.index([other]))
     cluster.delete("svc/pulled")
-    said = cluster.apply(a_service("REGISTRY/foreign:1"), "--timeout", "8s", expect=1)
+    said = cluster.apply(a_service("REGISTRY/foreign:1", deadline="3s"), expect=1)
     assert "amd64" in said
     assert "s390x" in said
 
@@ -76,14 +76,14 @@ def test_an_image_from_an_archive_runs_without_a_registry(cluster: Dev) -> None:
     here = "  placement: {constraints: [node.name == node-4]}\n"
     with a_machine(cluster) as node:
         join(cluster, node, more=["--import", str(archive)])
-        cluster.orchctl("wait", "node/node-4", "--timeout", "10s")
+        cluster.wait("node/node-4")
         cluster.apply(a_service("example.com/carried:1", "Never") + here)
         assert version_of(cluster) == "carried"
         cluster.delete("svc/pulled")
-    cluster.orchctl("wait", "node/node-4", "--for", "status=Down", "--timeout", "15s")
+    cluster.wait("node/node-4", "status=Down")
     cluster.orchctl("node", "rm", "node-4")
 
 
 def test_an_image_that_must_be_there_and_is_not_is_told(cluster: Dev) -> None:
-    said = cluster.apply(a_service("REGISTRY/web:never-pulled", "Never"), "--timeout", "8s", expect=1)
+    said = cluster.apply(a_service("REGISTRY/web:never-pulled", "Never", "3s"), expect=1)
     assert "pullPolicy is Never" in said

@@ -67,7 +67,7 @@ def test_resources_are_set_aside_and_the_more_urgent_goes_first(cluster: Dev) ->
         cluster.apply(a_service(body, name), "--wait=false")
     assert "without enough memory" in cluster.orchctl("why", "low")
     cluster.orchctl("scale", "placed", "2")
-    cluster.orchctl("wait", "svc/high", "--timeout", "10s")
+    cluster.wait("svc/high")
     assert nodes_of(cluster, "low") == []
 
 
@@ -87,9 +87,9 @@ def test_a_global_service_follows_labels_and_drains(cluster: Dev) -> None:
     assert nodes_of(cluster) == ["node-2", "node-3"]
     try:
         cluster.orchctl("label", "node-1", "zone=b")
-        cluster.orchctl("wait", "svc/placed", "--for", "jsonpath={.status.ready}=3", "--timeout", "10s")
+        cluster.wait("svc/placed", "jsonpath={.status.ready}=3")
         cluster.orchctl("drain", "node-2")
         assert nodes_of(cluster) == ["node-1", "node-3"]
     finally:
         cluster.orchctl("uncordon", "node-2")
-    cluster.orchctl("wait", "svc/placed", "--for", "jsonpath={.status.ready}=3", "--timeout", "10s")
+    cluster.wait("svc/placed", "jsonpath={.status.ready}=3")

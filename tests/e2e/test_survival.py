@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -22,7 +21,9 @@ spec:
   readiness: {http: {path: /healthz, port: http}, period: 1s}
   stop: {drainDelay: 0s, gracePeriod: 2s}
   rollout: {minReady: 0s, maxSurge: 0, maxUnavailable: 1}
+  onNodeLoss: wait
 """
+"""An agent that takes long to come back on a busy machine is taken for lost: that must change nothing here."""
 
 
 def _one_of(cluster: Dev, part: str, word: str) -> int:
@@ -62,7 +63,7 @@ def test_containers_live_on_when_one_of_ours_is_killed(cluster: Dev, part: str, 
         cluster.restart_agent("node-1")
     if part == "control":
         cluster.restart_control()
-    cluster.orchctl("wait", "node/node-1", "--for", "ready", "--timeout", "20s")
+    cluster.wait("node/node-1")
 
     assert _lives(cluster) == before
     assert [cluster.fetch(node, 30081) for node in (1, 2, 3)] == ["1", "1", "1"]
@@ -77,29 +78,21 @@ def test_a_container_that_died_while_its_agent_was_away_is_restarted_when_it_ret
     os.kill(task["containers"][0]["pid"], signal.SIGKILL)
     cluster.restart_agent("node-1")
 
-    cluster.orchctl(
-        "wait",
-        f"task/{task['slot']}",
-        "--for",
-        "jsonpath={.status.containers[0].restarts}=1",
-        "--timeout",
-        "20s",
-    )
-    cluster.orchctl("wait", f"task/{task['slot']}", "--for", "ready", "--timeout", "20s")
+    cluster.wait(f"task/{task['slot']}", "jsonpath={.status.containers[0].restarts}=1")
+    cluster.wait(f"task/{task['slot']}")
 
 
-@pytest.mark.unsettled
 def test_a_lost_node_is_replaced_and_tells_the_truth_when_it_returns(cluster: Dev) -> None:
-    spec = STEADY.replace(", published: 30081", "")
+    spec = STEADY.replace(", published: 30081", "").replace("onNodeLoss: wait", "onNodeLoss: replace")
     cluster.apply(spec)
     cluster.dev("kill", "node-2")
     try:
-        cluster.orchctl("wait", "node/node-2", "--for", "status=Down", "--timeout", "20s")
-        cluster.orchctl("wait", "svc/steady", "--for", "jsonpath={.status.ready}=3", "--timeout", "20s")
+        cluster.wait("node/node-2", "status=Down")
+        cluster.wait("svc/steady", "jsonpath={.status.ready}=3")
         assert {task["node"] for task in cluster.tasks("steady") if task["ready"]} == {"node-1", "node-3"}
     finally:
         cluster.dev("start", "node-2")
-    cluster.orchctl("wait", "node/node-2", "--for", "ready", "--timeout", "20s")
+    cluster.wait("node/node-2")
     assert "node-2" not in {task["node"] for task in cluster.tasks("steady") if task["wanted"] == "run"}
 
 
@@ -111,7 +104,7 @@ def test_a_drained_node_empties_and_a_cordoned_one_takes_nothing(cluster: Dev) -
         assert "node-1" not in {task["node"] for task in cluster.tasks("steady")}
         cluster.orchctl("cordon", "node-2")
         cluster.orchctl("scale", "steady", "--replicas", "6")
-        cluster.orchctl("wait", "svc/steady", "--for", "jsonpath={.status.ready}=6", "--timeout", "20s")
+        cluster.wait("svc/steady", "jsonpath={.status.ready}=6")
         where = [task["node"] for task in cluster.tasks("steady")]
         assert where.count("node-2") <= 2
         assert "node-1" not in where
@@ -135,8 +128,7 @@ def test_a_dead_control_plane_is_named_within_three_seconds(cluster: Dev) -> Non
     cluster.orchctl("context", "add", "dead", "--address", "127.0.0.1:9", *credentials)
 
     cluster.orchctl("context", "use", life.context_name(cluster.cluster.name))
-    began = time.monotonic()
-    said = cluster.orchctl("get", "nodes", "--context", "dead", expect=3)
-    assert time.monotonic() - began < 3  # promised to people, not measured for speed
+    took, said = cluster.seconds("get", "nodes", "--context", "dead", expect=3)
+    assert took < 3
 
     assert "127.0.0.1:9" in said

@@ -71,7 +71,7 @@ class AgentNode:
     async def wait_ready(self) -> None:
         assert self.process is not None
         assert self.process.stdout is not None
-        line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), 20)
+        line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), 60)
         assert "is ready" in line, self.log.read_text()
 
     def wait_blocked(self, seconds: float = 20.0) -> None:
@@ -91,7 +91,7 @@ class AgentNode:
         assert self.process is not None
         self.process.send_signal(signum)
         try:
-            code = await asyncio.to_thread(self.process.wait, 20)
+            code = await asyncio.to_thread(self.process.wait, 40)
         except subprocess.TimeoutExpired:
             self.process.kill()
             await asyncio.to_thread(self.process.wait)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from typing import Any
 from cli.dev import cluster as clusters
 from cli.dev import life, processes
 from deploy.demo import images
+from tests.support.looking import Looking
 
 ORCHCTL = Path(sys.executable).parent / "orchctl"
+PATIENCE_SECONDS = 60
+"""Whoever waits for what must come waits so long before it is a failure. The machine may be busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Dev:
     cluster: clusters.DevCluster
     config: Path
     work: Path
+    looking: Looking
 
     def orchctl(self, *arguments: str, expect: int | None = 0, stdin: str = "", errors: bool = True) -> str:
         """What it printed, to both streams if `errors`; its exit code must be `expect` (None: any)."""
@@ -44,9 +49,17 @@ class Dev:
         )
         return said
 
+    def seconds(self, *arguments: str, expect: int) -> tuple[float, str]:
+        """How long it took beyond the time that orchctl takes to start, and what it printed."""
+        began = time.monotonic()
+        self.orchctl("version", "--client", expect=None)
+        started = time.monotonic()
+        said = self.orchctl(*arguments, expect=expect)
+        return time.monotonic() - started - (started - began), said
+
     def items(self, *what: str) -> list[dict[str, Any]]:
         """`orchctl get … -o json` as a list."""
-        found = json.loads(self.orchctl("get", *what, "-o", "json", errors=False))
+        found = json.loads(self.looking.at("get", *what, "-o", "json"))
         return list(found["items"]) if found.get("kind") == "List" else [found]
 
     def tasks(self, service: str, *, finished: bool = False) -> list[dict[str, Any]]:
@@ -71,12 +84,20 @@ class Dev:
         """`orchctl apply` of this text."""
         return self.orchctl("apply", "-f", self.manifest(text), *options, expect=expect)
 
+    def wait(self, reference: str, condition: str = "ready") -> None:
+        """`orchctl wait`, for long enough on a machine that has more to do."""
+        self.orchctl("wait", reference, "--for", condition, "--timeout", f"{PATIENCE_SECONDS}s")
+
+    def told(self, word: str, *command: str) -> str:
+        """What orchctl says of it, once the word is in it: what happens is told a moment after it is so."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while word not in (said := self.orchctl(*command, expect=None)):
+            assert time.monotonic() < deadline, f"orchctl {' '.join(command)} never said {word!r}:\n{said}"
+        return said
+
     def delete(self, *references: str) -> None:
         """Delete, and wait until all of it has gone."""
-        self.orchctl("delete", *references)
-        for reference in references:
-            if reference.startswith("svc/"):
-                self.orchctl("wait", reference, "--for", "deleted", "--timeout", "30s")
+        self.orchctl("delete", *references, "--timeout", f"{PATIENCE_SECONDS}s")
 
     def fetch(self, node: int, port: int, path: str = "/version") -> str:
         """What a published port of a node answers."""
@@ -123,6 +144,10 @@ def running(nodes: int = 3, suffix: str = "") -> Iterator[Dev]:
             assert made.returncode == 0, made.stdout + made.stderr
             cluster = clusters.load(name)
             assert cluster is not None
-            yield Dev(cluster, config, work)
+            looking = Looking(config)
+            try:
+                yield Dev(cluster, config, work, looking)
+            finally:
+                looking.end()
         finally:
             subprocess.run(down, env=environment, capture_output=True, check=False)

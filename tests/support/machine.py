@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from cli.dev import cluster as clusters
 from cli.dev import lan, processes, sweep
-from tests.support.dev import Dev
+from tests.support.dev import PATIENCE_SECONDS, Dev
 
 
 @contextlib.contextmanager
@@ -42,6 +42,6 @@ def join(
         processes.wait_for_line(process, log, "is ready", "the agent")
     else:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_SECONDS)
         assert process.poll(), f"an agent with a bad token goes on: {log.read_text()}"
     return log.read_text()

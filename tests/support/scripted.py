@@ -143,7 +143,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
 
     # -- what tests wait for
 
-    async def wait(self, condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    async def wait(self, condition: Callable[[], Any], seconds: float = 40.0) -> Any:
         """Until it holds; what it answered."""
         async with self._changed:
             try:
@@ -153,7 +153,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
                 raise AssertionError(f"did not happen within {seconds} s; last: {self.describe()}") from None
         return condition()
 
-    async def wait_state(self, task: TaskId, *states: TaskState, seconds: float = 15.0) -> TaskStatus:
+    async def wait_state(self, task: TaskId, *states: TaskState, seconds: float = 40.0) -> TaskStatus:
         def reached() -> bool:
             status = self.statuses.get(task)
             return status is not None and status.state in states
@@ -162,7 +162,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
         return self.statuses[task]
 
     async def wait_status(
-        self, task: TaskId, holds: Callable[[TaskStatus], bool], seconds: float = 15.0
+        self, task: TaskId, holds: Callable[[TaskStatus], bool], seconds: float = 40.0
     ) -> TaskStatus:
         def reached() -> bool:
             status = self.statuses.get(task)
@@ -296,7 +296,7 @@ class Stream:
             self.up.put_nowait(None)
             self.down.put_nowait(None)
 
-    async def all(self, seconds: float = 10.0) -> list[Any]:
+    async def all(self, seconds: float = 40.0) -> list[Any]:
         """Until the node has no more."""
         found = []
         async with asyncio.timeout(seconds):
