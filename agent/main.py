@@ -17,6 +17,8 @@ from agent import clock, contact, facts, identity
 from agent.answers.answers import Answers
 from agent.answers.place import Place
 from agent.assignments import Assignments
+from agent.builds import executing
+from agent.builds.answering import Builds
 from agent.images.images import Images
 from agent.ledger import Ledger, next_incarnation
 from agent.network.network import Network
@@ -190,6 +192,7 @@ class Agent:
             settings.state_dir / "images", plain_http=settings.plain_http, door=self.own_registry.door
         )
         self._closing.push_async_callback(images.close)
+        self._images = images
         await self._import(images)
         prober = Prober(runtime)
         self._closing.push_async_callback(prober.close)
@@ -323,7 +326,20 @@ class Agent:
 
     def answers(self) -> Answers:
         """Who answers users."""
-        return Answers(self._runtime, self._rooms.logs, self.place)
+        return Answers(self._runtime, self._rooms.logs, self.place, self._builds())
+
+    def _builds(self) -> Builds:
+        settings = self._settings
+        hands = executing.Hands(self._runtime, self._network, settings.run_dir / "build-secrets")
+        directory = settings.state_dir / "builds"
+        builds = Builds(directory, self._images, self.own_registry, settings.plain_http, hands)
+        builds.open()
+        return builds
+
+    def _network(self) -> executing.Network:
+        if self._rooms.network is None:
+            raise RuntimeError("the node has no address range yet")
+        return self._rooms.network
 
 
 class _Duties:

@@ -20,11 +20,15 @@ class OwnRegistry:
         """host:port, as the control plane says; empty when there is none."""
         self._address = address
 
-    def door(self, registry: str) -> Door | None:
-        """None for every registry but our own, and while we do not know where that is."""
+    def door(self, registry: str, grant: str = "") -> Door | None:
+        """None for every registry but our own, and while we do not know where that is.
+
+        `grant` is a word of the control plane that lets us push.
+        """
         if registry != CLUSTER or not self._address:
             return None
-        return Door(self._address, self._context(), roles.SERVER_NAME)
+        authorization = f"Bearer {grant}" if grant else ""
+        return Door(self._address, self._context(), roles.SERVER_NAME, authorization)
 
     def _context(self) -> ssl.SSLContext:
         held = self._credentials()

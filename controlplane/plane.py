@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from controlplane import core
 from controlplane.api import (
     asking,
+    building,
     datadir,
     forwarding,
     founding,
@@ -16,6 +17,7 @@ from controlplane.api import (
     server,
     streaming,
     tokens,
+    users,
 )
 from controlplane.core import Grounds
 from controlplane.loop import clock
@@ -77,6 +79,9 @@ class Plane(core.Core):
     async def own_digest(self, repository: str, tag: str) -> str:
         return await self.registry.digest(repository, tag) if self.registry else ""
 
+    def _grant(self, repositories: frozenset[str], seconds: float) -> str:
+        return self.registry.grant(repositories, seconds) if self.registry else ""
+
     async def _start_registry(self) -> None:
         settings = self._grounds.settings
         if not settings.registry_listen:
@@ -104,15 +109,13 @@ class Plane(core.Core):
 
     def _make_control(self) -> server.Control:
         grounds = self._grounds
+        hands_on = forwarding.Forwarding(self.leadership, lambda: self.listeners.credentials)
         return server.Control(
             reading.Reading(self.source, self._store_age, grounds.clock),
             self.changing,
             asking.Asking(self.source),
-            streaming.Streaming(
-                self.picture,
-                self.sessions.relay,
-                forwarding.Forwarding(self.leadership, lambda: self.listeners.credentials),
-            ),
+            streaming.Streaming(self.picture, self.sessions.relay, hands_on),
+            building.Building(self.picture, self.sessions.relay, hands_on, self._grant),
             operating.Operating(
                 tokens=self.tokens,
                 join_address=_public_join_address(grounds.settings),
@@ -123,6 +126,7 @@ class Plane(core.Core):
                 clock=grounds.clock,
                 version_name=VERSION,
             ),
+            users.Users(grounds.authority, (grounds.settings.advertise,), grounds.clock),
         )
 
     def _make_joiner(self) -> join.Joiner:

@@ -12,6 +12,7 @@ import grpc.aio
 from agent.answers import command, copying, output
 from agent.answers.place import Place, Refused
 from agent.answers.user import User
+from agent.builds.answering import Builds
 from agent.reconciler import accounts, image_files
 from agent.runtime.client import Runtime
 from agent.runtime.container import LaunchFailed, NoSuchContainer
@@ -30,7 +31,8 @@ Find = Callable[[str, str], Place | None]
 
 
 class Answers:
-    def __init__(self, runtime: Runtime, log_directory: Path, find: Find) -> None:
+    def __init__(self, runtime: Runtime, log_directory: Path, find: Find, builds: Builds) -> None:
+        self._builds = builds
         self._runtime = runtime
         self._logs = log_directory
         self._find = find
@@ -56,8 +58,11 @@ class Answers:
             user.left()
 
     async def _answer(self, ask: sessions_pb2.StreamAsk, user: User) -> None:
-        task = wire.from_wire(ask.task, TaskId)
         try:
+            if ask.WhichOneof("kind") == "build":
+                await self._builds.answer(ask.build, user)
+                return
+            task = wire.from_wire(ask.task, TaskId)
             match ask.WhichOneof("kind"):
                 case "logs":
                     directory, name = self._logs / task.key, ask.logs.container

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc.aio
 
-from orch.v1 import control_pb2, sessions_pb2
+from orch.v1 import sessions_pb2
 
 MOST_INPUTS_WAITING = 16
 FAREWELL_SECONDS = 10.0
@@ -21,7 +21,7 @@ class User:
 
     def __init__(self, call: Any) -> None:
         self._call = call
-        self._inputs: asyncio.Queue[control_pb2.ExecInput] = asyncio.Queue(MOST_INPUTS_WAITING)
+        self._inputs: asyncio.Queue[Any] = asyncio.Queue(MOST_INPUTS_WAITING)
         self._gone = asyncio.Event()
         self._turn = asyncio.Lock()
         self._listening = asyncio.create_task(self._listen())
@@ -31,8 +31,8 @@ class User:
         async with self._turn:
             await self._call.write(sessions_pb2.AnswerUp(**kind))
 
-    async def hear(self) -> control_pb2.ExecInput | None:
-        """The next input; None when the user has gone."""
+    async def hear(self) -> Any:
+        """The next ExecInput or BuildInput; None when the user has gone."""
         if not self._inputs.empty():
             return self._inputs.get_nowait()
         coming, gone = asyncio.ensure_future(self._inputs.get()), asyncio.ensure_future(self._gone.wait())
@@ -66,7 +66,7 @@ class User:
     async def _listen(self) -> None:
         try:
             while (message := await self._call.read()) is not grpc.aio.EOF:
-                await self._inputs.put(message.exec)
+                await self._inputs.put(getattr(message, message.WhichOneof("kind") or "exec"))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass
         finally:

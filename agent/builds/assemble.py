@@ -9,7 +9,7 @@ from agent.builds.order import Order
 from agent.images.images import Images, this_platform
 from agent.images.library import Image
 from orch.dockerfile.problem import DockerfileError
-from orch.oci import build, reference
+from orch.oci import build
 from orch.oci.failure import bad_image
 from orch.oci.manifest import MOST_LAYERS
 
@@ -56,10 +56,3 @@ def _created(order: Order) -> str:
     epoch = order.arguments.get("SOURCE_DATE_EPOCH", "")
     at = dt.datetime.fromtimestamp(int(epoch), dt.UTC) if epoch.isdecimal() else dt.datetime.now(dt.UTC)
     return at.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-
-
-def reference_of(text: str) -> reference.Reference:
-    """A name for the cluster's own registry unless it names another. Raises ImageFailure."""
-    if reference.names_a_registry(text):
-        return reference.parse(text)
-    return reference.parse(f"{reference.CLUSTER}/{text}")

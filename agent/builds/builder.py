@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.builds import assemble, executing, keys
 from agent.builds.cache import NOTHING, Cache, Made
@@ -21,7 +21,8 @@ from orch.dockerfile.stages import SCRATCH, Recipe, Stage
 from orch.dockerfile.steps import Execute, MakeDirectory, Place, State
 from orch.oci.build import History
 from orch.oci.failure import ImageFailure
-from orch.oci.manifest import Descriptor, ImageConfig
+from orch.oci.manifest import DOCKER_LAYER, OCI_LAYER_GZIP, Descriptor, ImageConfig
+from orch.oci.reference import Reference
 
 
 @dataclass(slots=True)
@@ -53,6 +54,8 @@ class Builder:
         self._executor = executing.Executor(hands, workshop, name, order.secrets)
         self._layering = Layering(order, images, workshop, self._executor)
         self._trees: dict[int, Tree] = {}
+        self.origins: dict[str, Reference] = {}
+        """Where the layers of base images may be fetched from, by digest."""
         self._step = 0
         self._steps = 0
 
@@ -96,11 +99,12 @@ class Builder:
             return Tree(ImageConfig(), keys.base(""))
         image = await self._pull(stage.base)
         stored = self._images.stored(image.digest)
+        self.origins |= self._images.origins(image.digest)
         return Tree(
             image.config,
             keys.base(image.digest),
             list(stored.config.diff_ids),
-            list(stored.manifest.layers),
+            [_as_oci(layer) for layer in stored.manifest.layers],
             [History(f"FROM {stage.base}") for _ in stored.manifest.layers],
         )
 
@@ -151,6 +155,11 @@ class Builder:
     def _begin(self, say: Say, text: str) -> None:
         self._step += 1
         say(Progress(self._step, self._steps, text, "begin"))
+
+
+def _as_oci(layer: Descriptor) -> Descriptor:
+    """Docker's layers are the same bytes under another name."""
+    return replace(layer, media_type=OCI_LAYER_GZIP if layer.media_type == DOCKER_LAYER else layer.media_type)
 
 
 def _add(tree: Tree, made: Made) -> bool:

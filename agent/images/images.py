@@ -113,6 +113,21 @@ class Images:
         """Manifest and configuration of an image that is here. Raises KeyError."""
         return next(each for each in self._library.images if each.digest == digest)
 
+    @property
+    def library(self) -> Library:
+        """For whoever must know which layers are here."""
+        return self._library
+
+    def as_sent(self, digest: str) -> tuple[Stored, bytes, bytes]:
+        """An image that is here, its manifest and its configuration byte for byte. Raises KeyError."""
+        return (self.stored(digest), *self._library.bodies(digest))
+
+    def origins(self, digest: str) -> dict[str, Reference]:
+        """Where the layers of an image may be fetched from; empty for one that was never pulled."""
+        names = [reference.parse(name) for name in self._library.references_of(digest)]
+        pinned = [name for name in names if name.digest]
+        return {each.digest: pinned[0] for each in self.stored(digest).manifest.layers} if pinned else {}
+
     def layer_paths(self, diff_ids: Sequence[str]) -> Sequence[str]:
         """Directories to stack, lowest first."""
         return self._library.stack(diff_ids)

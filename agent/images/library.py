@@ -128,6 +128,11 @@ class Library:
     def references_of(self, digest: str) -> tuple[str, ...]:
         return tuple(sorted(reference for reference, found in self._references.items() if found == digest))
 
+    def bodies(self, digest: str) -> tuple[bytes, bytes]:
+        """Manifest and configuration as they were sent."""
+        words = record.read(self._record(digest))
+        return str(words["manifest"]).encode(), str(words["config"]).encode()
+
     def used_at(self, digest: str) -> float:
         """When the image was last pulled or seen in use, in seconds since 1970."""
         return self._record(digest).stat().st_mtime

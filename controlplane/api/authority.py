@@ -53,7 +53,13 @@ def found(cluster: str, now: float) -> Pair:
 
 
 def sign(
-    authority: Pair, request: bytes, who: roles.Caller, now: float, addresses: Sequence[str] = ()
+    authority: Pair,
+    request: bytes,
+    who: roles.Caller,
+    now: float,
+    addresses: Sequence[str] = (),
+    *,
+    days: float = LEAF_DAYS,
 ) -> bytes:
     """A certificate (PEM) for the request's key; the subject is ours to say. Raises BadRequest."""
     wanted = _wanted(request, who)
@@ -67,7 +73,7 @@ def sign(
     is_server = who.role is roles.Role.SERVER
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if is_server else [])
     builder = (
-        _dated(x509.CertificateBuilder(), now, LEAF_DAYS)
+        _dated(x509.CertificateBuilder(), now, days)
         .subject_name(name)
         .issuer_name(issuer.subject)
         .public_key(wanted.public_key())
@@ -114,7 +120,7 @@ def _wanted(request: bytes, who: roles.Caller) -> x509.CertificateSigningRequest
     return wanted
 
 
-def _dated(builder: x509.CertificateBuilder, now: float, days: int) -> x509.CertificateBuilder:
+def _dated(builder: x509.CertificateBuilder, now: float, days: float) -> x509.CertificateBuilder:
     at = dt.datetime.fromtimestamp(now, dt.UTC)
     return (
         builder.serial_number(x509.random_serial_number())

@@ -15,12 +15,19 @@ from orch.identity import roles
 TLS_VERSION = b"TLSv1.3"
 
 _USERS = frozenset({roles.Role.USER, roles.Role.ADMIN, roles.Role.SERVER})
+_READERS = _USERS | {roles.Role.VIEWER}
 _ADMINS = frozenset({roles.Role.ADMIN, roles.Role.SERVER})
 _NODES = frozenset({roles.Role.NODE})
 
 ALLOWED: dict[str, frozenset[roles.Role]] = {
     "/orch.v1.Control/": _USERS,
+    "/orch.v1.Control/Get": _READERS,
+    "/orch.v1.Control/Watch": _READERS,
+    "/orch.v1.Control/Why": _READERS,
+    "/orch.v1.Control/Logs": _READERS,
+    "/orch.v1.Control/Version": _READERS,
     "/orch.v1.Control/JoinToken": _ADMINS,
+    "/orch.v1.Control/CertifyUser": _ADMINS,
     "/orch.v1.Control/Store": _ADMINS,
     "/orch.v1.Control/ChangeNode": _ADMINS,
     "/orch.v1.Sessions/": _NODES,

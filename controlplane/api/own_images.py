@@ -47,7 +47,7 @@ async def _image(text: str, digest_of: Digest) -> str:
     if reference.names_a_registry(text) and not is_ours:
         return text
     try:
-        ref = reference.parse(text if is_ours else f"{reference.CLUSTER}/{text}")
+        ref = reference.of_own(text)
     except ImageFailure:
         return text  # admission says what is wrong with it
     if ref.digest:

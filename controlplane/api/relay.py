@@ -31,9 +31,14 @@ class Stream:
         self._down: asyncio.Queue[Any] = asyncio.Queue(MESSAGES_BUFFERED)
         self._closed = asyncio.Event()
 
-    async def send(self, message: control_pb2.ExecInput) -> None:
+    async def send(self, message: control_pb2.ExecInput | control_pb2.BuildInput) -> None:
         """To the node; waits while it does not read."""
-        await self._or_closed(self._down.put(sessions_pb2.AnswerDown(exec=message)))
+        match message:
+            case control_pb2.BuildInput():
+                down = sessions_pb2.AnswerDown(build=message)
+            case _:
+                down = sessions_pb2.AnswerDown(exec=message)
+        await self._or_closed(self._down.put(down))
 
     async def answers(self) -> AsyncIterator[Any]:
         """AnswerUp messages until the node has no more."""

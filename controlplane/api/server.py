@@ -8,12 +8,14 @@ from grpc import aio
 
 from controlplane.api import authority, datadir, door
 from controlplane.api.asking import Asking
+from controlplane.api.building import Building
 from controlplane.api.changing import Changing
 from controlplane.api.join import Joiner
 from controlplane.api.operating import Operating
 from controlplane.api.reading import Reading
 from controlplane.api.sessions import Sessions
 from controlplane.api.streaming import Streaming
+from controlplane.api.users import Users
 from orch.v1 import control_pb2_grpc, sessions_pb2, sessions_pb2_grpc
 
 LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -41,7 +43,14 @@ class Control:
     """The service `Control`: each method is a handler of the noun it belongs to."""
 
     def __init__(
-        self, reading: Reading, changing: Changing, asking: Asking, streaming: Streaming, operating: Operating
+        self,
+        reading: Reading,
+        changing: Changing,
+        asking: Asking,
+        streaming: Streaming,
+        building: Building,
+        operating: Operating,
+        users: Users,
     ) -> None:
         self.Get = reading.get
         self.Watch = reading.watch
@@ -53,7 +62,9 @@ class Control:
         self.Why = asking.why
         self.Logs = streaming.logs
         self.Exec = streaming.exec
+        self.Build = building.build
         self.JoinToken = operating.join_token
+        self.CertifyUser = users.certify
         self.Store = operating.store
         self.Version = operating.version
 

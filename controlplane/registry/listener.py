@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import secrets
 import ssl
+import time
+from collections.abc import Collection
 from pathlib import Path
 
 from aiohttp import web
@@ -28,7 +31,8 @@ class Listener:
     def __init__(self, store: ObjectStore) -> None:
         self._blobs = Blobs(store)
         self._repositories = Repositories(store, self._blobs)
-        serving = Registry(self._blobs, self._repositories, _admit)
+        self._grants: dict[str, tuple[frozenset[str], float]] = {}
+        serving = Registry(self._blobs, self._repositories, self._admit)
         self._runner = web.AppRunner(serving.application(), access_log=None)
         self._tls: ssl.SSLContext | None = None
         self.address = ""
@@ -67,6 +71,26 @@ class Listener:
         """What a tag stands for; empty when there is no such tag."""
         return await self._repositories.tagged(repository, tag)
 
+    def grant(self, repositories: Collection[str], seconds: float) -> str:
+        """A word that lets a node push to these repositories, for so long."""
+        now = time.monotonic()
+        self._grants = {word: grant for word, grant in self._grants.items() if grant[1] > now}
+        word = secrets.token_urlsafe(24)
+        self._grants[word] = (frozenset(repositories), now + seconds)
+        return word
+
+    async def _admit(self, request: web.Request, name: str, changes: bool) -> None:
+        caller = _caller(request)
+        if caller is None:
+            raise Refusal(Code.UNAUTHORIZED, "a certificate of this cluster is required")
+        if changes and caller.role not in _MAY_PUSH and not self._is_granted(request, name):
+            raise Refusal(Code.DENIED, f"{caller.name} ({caller.role}) may pull, and not change {name}")
+
+    def _is_granted(self, request: web.Request, name: str) -> bool:
+        word = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        repositories, until = self._grants.get(word, (frozenset[str](), 0.0))
+        return name in repositories and time.monotonic() < until
+
     async def stop(self) -> None:
         await self._runner.cleanup()
 
@@ -83,14 +107,6 @@ def store_at(place: str) -> ObjectStore:
         return LocalStore(place)
     except Exception as error:
         raise CannotServe(f"the registry cannot keep its images in {place}: {error}") from error
-
-
-async def _admit(request: web.Request, name: str, changes: bool) -> None:
-    caller = _caller(request)
-    if caller is None:
-        raise Refusal(Code.UNAUTHORIZED, "a certificate of this cluster is required")
-    if changes and caller.role not in _MAY_PUSH:
-        raise Refusal(Code.DENIED, f"{caller.name} ({caller.role}) may pull, and not change {name}")
 
 
 def _caller(request: web.Request) -> roles.Caller | None:

@@ -71,6 +71,11 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag, digest)
 
 
+def of_own(text: str) -> Reference:
+    """As `parse`, but a name without a registry is the cluster's own. Raises ImageFailure."""
+    return parse(text if names_a_registry(text) else f"{CLUSTER}/{text}")
+
+
 def names_a_registry(text: str) -> bool:
     """Whether the registry was written out, and not left to the default."""
     first, slash, _ = text.partition("/")

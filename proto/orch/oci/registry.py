@@ -48,6 +48,8 @@ class Door:
     tls: "ssl.SSLContext"
     server_name: str
     """That its certificate must show."""
+    authorization: str = ""
+    """Sent with every request, where it is not empty."""
 
 
 DoorOf = Callable[[str], Door | None]
@@ -193,6 +195,13 @@ class Registry:
         async with self._ask("PUT", ref, place, pushing=True, headers=headers, data=content) as answer:
             await self._expect(answer, ref, 201)
 
+    async def mount(self, ref: Reference, digest: str, source: str) -> bool:
+        """Takes a blob over from another repository of the same registry; False where that cannot be."""
+        question = urlencode({"mount": digest, "from": source})
+        async with self._ask("POST", ref, f"blobs/uploads/?{question}", pushing=True) as answer:
+            await self._expect(answer, ref, 201, 202)
+            return answer.status == 201
+
     async def put_manifest(self, ref: Reference, media_type: str, body: bytes) -> str:
         """Gives `body` the name `ref`; answers its digest."""
         headers = {"Content-Type": media_type}
@@ -230,6 +239,8 @@ class Registry:
         sent = dict(headers or {})
         if key in self._answers:
             sent["Authorization"] = self._answers[key]
+        if door and door.authorization:
+            sent["Authorization"] = door.authorization
         with Reaching(ref.registry):
             answer = await session.request(method, url, headers=sent, data=data, **way)
             if answer.status == 401:
