@@ -1,5 +1,6 @@
-"""What we must not pass on to a payload: ignored, blocked and handled signals of whoever called us."""
+"""What a payload must not have of us: signals as our caller had them, and a way to look into us."""
 
+from agent.linux import constants as c
 from agent.linux import syscalls
 
 _LAST_SIGNAL = 64
@@ -8,6 +9,7 @@ _KEPT = {9, 13, 19}
 
 
 def let_go() -> None:
+    syscalls.prctl(c.PR_SET_DUMPABLE, 0)
     syscalls.unblock_signals()
     for number in range(1, _LAST_SIGNAL + 1):
         if number not in _KEPT:

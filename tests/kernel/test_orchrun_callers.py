@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 _PROGRAMS: dict[str, tuple[list[str], Callable[[Path], AbstractContextManager[Caller]]]] = {
     "podman": (["podman", "conmon"], orchrun_callers.podman),
-    "docker": (["dockerd", "containerd", "iptables"], orchrun_callers.docker),
+    "docker": (["docker", "dockerd", "containerd", "iptables"], orchrun_callers.docker),
 }
 
 
