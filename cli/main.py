@@ -33,9 +33,11 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "taint": "Set or remove taints of a node.",
     },
     "More": {
+        "image": "Build images for the cluster.",
         "explain": "What a key of a manifest is for.",
         "schema": "Print the JSON Schema of manifests, for editors.",
         "dev": "A whole cluster on this machine.",
+        "user": "Let another person use the cluster.",
         "context": "Which clusters are known, and which one is meant.",
         "store": "Look after the control plane's store.",
         "completion": "Print the code that completes orchctl in a shell.",
