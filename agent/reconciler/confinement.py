@@ -35,6 +35,7 @@ def of(spec: ContainerSpec, account: Account, ours: int = EVERY_CAPABILITY) -> d
         "unmasked": free or security.proc_mount == "unmasked",
         "writable_sys": free,
         "sysctl": dict(security.sysctls),
+        "every_device": free,
         "seccomp": b"" if free or security.seccomp == "unconfined" else None,
         "shm_bytes": spec.shm_size or DEFAULT_SHM_BYTES,
         "rlimits": [_rlimit(name, text) for name, text in spec.ulimits.items()],

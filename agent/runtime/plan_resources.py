@@ -12,7 +12,7 @@ from agent.runtime import cgroup, device_program, device_rules, limits_v1, limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, TypeAlias
 
     from agent.runtime.cgroup import Cgroups, Limits
@@ -39,27 +39,39 @@ class World:
 
 
 def limits(resources: "Mapping[str, Any] | None", world: "World | None" = None) -> "Limits":
-    """What a new group is given ({}: nothing); LaunchFailed names the key that this machine cannot do."""
-    if not resources:
-        return {}
+    """What a new group is given; LaunchFailed names the key that is wrong, or that this machine cannot do."""
+    resources = resources or {}
     world = world or _here()
-    found = _rows(resources, world)
-    made: Limits = {"rows": found, "devices": b""}
-    entries = resources.get("devices")
-    if entries:
-        rules = device_rules.ordered(entries)
-        if world.has_programs:
-            made["devices"] = device_program.program(rules)
-        if "devices" in world.controllers:
-            made["device_rows"] = list(device_rules.v1_rows(rules))
-        elif not world.has_programs:
-            raise _missing("devices", f"{_WHERE}devices")
-    return made
+    return {"rows": _rows(resources, world), **_devices(resources.get("devices") or (), world)}
 
 
 def changes(resources: "Mapping[str, Any]", world: "World | None" = None) -> "Limits":
     """What a running group is given. Device rules stay as they are, as with runc."""
     return {"rows": _rows(resources, world or _here()), "devices": b""}
+
+
+def _devices(entries: "Sequence[Mapping[str, Any]]", world: World) -> "Limits":
+    """Without rules the usual devices and no others, as with runc; then a kernel that cannot is no error."""
+    rules = device_rules.ordered(entries)
+    if all(rule[0] for rule in rules):
+        return {"devices": b""}
+    made: Limits = {"devices": b"", "devices_asked": bool(entries)}
+    if world.has_programs:
+        made["devices"] = _usual_program() if not entries else device_program.program(rules)
+    if "devices" in world.controllers:
+        made["device_rows"] = list(device_rules.v1_rows(rules))
+    elif entries and not world.has_programs:
+        raise _missing("devices", f"{_WHERE}devices")
+    return made
+
+
+_kept: list[bytes] = []
+
+
+def _usual_program() -> bytes:
+    if not _kept:
+        _kept.append(device_program.program(device_rules.ordered(())))
+    return _kept[0]
 
 
 _known: list[World] = []

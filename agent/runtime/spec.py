@@ -51,6 +51,7 @@ def config(
     rlimits: Sequence[Mapping[str, Any]] = (),
     sysctl: Mapping[str, str] | None = None,
     seccomp: bytes | None = None,
+    every_device: bool = False,
     first_id: int = 0,
 ) -> dict[str, Any]:
     """`network` is the path of a namespace to join; without one the container gets an empty one.
@@ -67,7 +68,7 @@ def config(
             {"type": "network", "path": network} if network else {"type": "network"},
             *([{"type": "user", "path": network}] if first_id else []),
         ],
-        "resources": _resources(memory_bytes, cpu_cores, cpu_shares, pids),
+        "resources": _resources(memory_bytes, cpu_cores, cpu_shares, pids) | _devices(every_device),
         "maskedPaths": [] if unmasked else list(MASKED),
         "readonlyPaths": [] if unmasked else list(READONLY),
         "sysctl": dict(sysctl or {}),
@@ -154,3 +155,8 @@ def _resources(
     if pids is not None:
         resources["pids"] = {"limit": pids}
     return resources
+
+
+def _devices(every: bool) -> dict[str, Any]:
+    """Without rules they are the usual ones."""
+    return {"devices": [{"allow": True, "access": "rwm"}]} if every else {}

@@ -49,8 +49,8 @@ class Group:
         process.stdin.flush()
         return process
 
-    def said(self, script: str) -> str:
-        process = self.run(script)
+    def said(self, script: str, below: str = "") -> str:
+        process = self.run(script, below)
         assert process.stdout
         return process.stdout.read().decode().strip()
 
@@ -245,10 +245,13 @@ def test_devices_are_those_of_the_rules(group: Group) -> None:
     assert group.said(f"{script} (: </dev/mem) && echo mem; true").split() == ["random", "read"]
 
 
-def test_without_rules_no_device_is_refused(group: Group) -> None:
-    group.make()
+def test_without_rules_devices_are_the_usual_ones_and_with_one_on_all_they_are_all(group: Group) -> None:
+    group.make(below="/usual")
+    group.make({"devices": [{"allow": True, "access": "rwm"}]}, below="/all")
+    script = "(: >/dev/kmsg) && echo written; (: >/dev/null) && echo null"
 
-    assert group.said("(: >/dev/kmsg) && echo written") == "written"
+    assert group.said(script, below="/usual").split() == ["null"]
+    assert group.said(script, below="/all").split() == ["written", "null"]
 
 
 def test_v1_alone_guards_devices_in_a_hierarchy_of_its_own(group: Group) -> None:
@@ -277,7 +280,8 @@ def test_a_group_with_processes_is_not_divided_on_v2_and_the_error_says_why(grou
 
 def test_what_a_group_used_is_counted(group: Group) -> None:
     group.make({"memory": {"limit": 64 << 20}, "pids": {"limit": 9}, "cpu": {"quota": 10_000}})
-    process = group.run("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; cat")
+    files = " ".join(map(str, group.places(f"{group.name}/cpu.stat")))
+    process = group.run(f"until grep -qs 'nr_throttled [1-9]' {files}; do true; done; echo done; cat")
     assert _heard(process, _WITHIN_SECONDS) == b"done\n"
 
     found = cgroup_stats.read(group.cgroups, group.name)

@@ -178,6 +178,25 @@ def test_device_rules_are_a_program_where_there_is_a_v2_mount_and_rows_for_v1_al
 
     assert (bool(on_v2["devices"]), on_v2.get("device_rows")) == (True, None)
     assert (on_v1["devices"], on_v1["device_rows"][0][1:3]) == (b"", ["devices.deny", "a"])
+    assert on_v2["devices_asked"]
     nothing = plan_resources.World(1, ["cpu"], has_programs=False)
     with pytest.raises(container.LaunchFailed, match="needs the cgroup controller devices"):
         plan_resources.limits(resources, nothing)
+
+
+def test_without_rules_devices_are_the_usual_ones_where_the_kernel_can() -> None:
+    nothing = plan_resources.World(1, ["cpu"], has_programs=False)
+    asked = {"devices": [{"allow": False, "access": "rwm"}]}
+
+    for world in (_V1, _V2):
+        silent, spoken = plan_resources.limits(None, world), plan_resources.limits(asked, world)
+        assert silent | {"devices_asked": True} == spoken
+        assert not silent["devices_asked"]
+    assert not plan_resources.limits({}, nothing)["devices"]
+
+
+def test_who_may_use_every_device_is_not_guarded() -> None:
+    everything = {"devices": [{"allow": True, "access": "rwm"}]}
+
+    for world in (_V1, _V2):
+        assert plan_resources.limits(everything, world) == {"rows": [], "devices": b""}
