@@ -36,7 +36,7 @@ def own_groups(group: str) -> dict[str, int]:
                 continue
             path = f"{fields[4]}/{group}"
             name = "" if kind == "cgroup2" else os.path.basename(fields[4])
-            if os.path.isdir(path) and (name not in found) and options:
+            if os.path.isdir(path) and name not in found and options:
                 found[name] = syscalls.open_tree(c.AT_FDCWD, path, c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC)
     return found
 
@@ -44,7 +44,9 @@ def own_groups(group: str) -> dict[str, int]:
 def make(mount: "Plan", names: list[str], attach: "Any") -> None:
     """`attach(fd)` puts a detached mount on the mount's target."""
     if names == [""]:
-        attach(filesystems.make("cgroup2", [], mount["set"]))
+        whole = filesystems.make("cgroup2", [], mount["set"])
+        attach(whole)
+        os.close(whole)
         return
     shelf = filesystems.make("tmpfs", ["mode=0755"], mount["set"] & ~c.MOUNT_ATTR_RDONLY)
     attach(shelf)
@@ -55,8 +57,7 @@ def make(mount: "Plan", names: list[str], attach: "Any") -> None:
         _put(shelf, name, fd)
         for alias in controllers.split(",") if "," in controllers else ():
             os.symlink(name, alias, dir_fd=shelf)
-    if mount["set"] & c.MOUNT_ATTR_RDONLY:
-        syscalls.mount_setattr(shelf, c.MOUNT_ATTR_RDONLY)
+    _finish(mount, shelf)
 
 
 def bind(mount: "Plan", groups: dict[str, int], attach: "Any") -> None:
@@ -64,14 +65,20 @@ def bind(mount: "Plan", groups: dict[str, int], attach: "Any") -> None:
     if list(groups) == [""]:
         syscalls.mount_setattr(groups[""], mount["set"])
         attach(groups[""])
+        os.close(groups[""])
         return
     shelf = filesystems.make("tmpfs", ["mode=0755"], mount["set"] & ~c.MOUNT_ATTR_RDONLY)
     attach(shelf)
     for name, fd in groups.items():
         syscalls.mount_setattr(fd, mount["set"] | _QUIET)
         _put(shelf, name or "unified", fd)
+    _finish(mount, shelf)
+
+
+def _finish(mount: "Plan", shelf: int) -> None:
     if mount["set"] & c.MOUNT_ATTR_RDONLY:
         syscalls.mount_setattr(shelf, c.MOUNT_ATTR_RDONLY)
+    os.close(shelf)
 
 
 def _put(shelf: int, name: str, fd: int) -> None:

@@ -1,6 +1,6 @@
 """Containers whose root is nobody of the host's: ids, files, volumes, networks, and second processes."""
 
-# ruff: noqa: ASYNC230, ASYNC240, PTH115  /proc, /sys and small files do not block
+# ruff: noqa: ASYNC240, PTH115  /proc, /sys and small files do not block
 
 import asyncio
 import os
