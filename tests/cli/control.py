@@ -89,6 +89,7 @@ _UNARY: dict[str, Callable[[], Any]] = {
     "ChangeNode": pb.ChangeNodeReply,
     "Why": pb.WhyReply,
     "JoinToken": pb.JoinTokenReply,
+    "CertifyUser": pb.CertifyUserReply,
     "Version": pb.VersionReply,
 }
 _STREAMS = {"Logs", "Exec", "Store"}

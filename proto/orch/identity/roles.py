@@ -14,6 +14,11 @@ class Role(StrEnum):
     NODE = "orch:nodes"
     ADMIN = "orch:admins"
     USER = "orch:users"
+    VIEWER = "orch:viewers"
+
+
+BY_WORD = {"view": Role.VIEWER, "edit": Role.USER, "admin": Role.ADMIN}
+"""What people call the roles that they can be given."""
 
 
 @dataclass(frozen=True, slots=True)
