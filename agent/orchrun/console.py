@@ -1,7 +1,6 @@
 """Terminals: the caller's console socket, or the terminal that we were called in, which we then relay to."""
 
 import _socket
-import array
 import fcntl
 import os
 import select
@@ -27,17 +26,6 @@ def connect(path: str) -> "_socket.socket":
     except OSError as error:
         raise Failed(f"--console-socket {path}: {(error.strerror or str(error)).lower()}") from None
     return sock
-
-
-def receive(sock: "_socket.socket") -> int:
-    """The master, from a child that has opened its terminal."""
-    _, ancillary, _, _ = sock.recvmsg(4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i")
-    for _, _, data in ancillary:
-        fds.frombytes(data[:4])
-    if not fds:
-        raise Failed("the container's terminal did not arrive; it ended while it was set up")
-    return fds[0]
 
 
 def size() -> "dict[str, int]":

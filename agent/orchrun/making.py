@@ -30,6 +30,8 @@ OPTIONS = {
     "no-subreaper": "flag",
 }
 _FIRST_PASSED = 3
+_OURS = {"cgroupsPath", "seccomp"}
+"""What of `linux` is planned here: where the group lies, and a filter that is compiled once for all calls."""
 
 
 class Made:
@@ -63,6 +65,7 @@ def make(
         call.store.write_process(container, _kept(found.config, made))
         if made["group"]:
             call.cgroups.create(made["group"], made["limits"])
+            call.cgroups.spread(made["group"])
         listener = gate.listen(f"{path}/{store.GATE}") if waits else None
         if listener:
             made["gate"] = listener.fileno()
@@ -129,11 +132,13 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
         config["process"]["env"] = [*(config["process"].get("env") or []), *listening]
     grantable.limit(config.get("process") or {}, call.log)
     made: Plan = plan.of_config(
-        {**config, "linux": {key: value for key, value in linux.items() if key != "cgroupsPath"}},
+        {**config, "linux": {key: value for key, value in linux.items() if key not in _OURS}},
         container=container,
         root=found.rootfs,
         bundle=found.path,
+        filters=call.store.filters,
     )
+    made["seccomp"] = plan_seccomp.plan(linux.get("seccomp"), f"{call.store.root}/{store.FILTERS}")
     keep_file_limit(made)
     made |= {"preserve_fds": count, "group": "", "root": "", "alone": True}
     if call.manager != "disabled":

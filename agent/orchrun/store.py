@@ -21,11 +21,15 @@ _ALLOWED = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+
 _LONGEST_ID = 200
 """A directory is named like it, with room for the names of what lies beside."""
 GATE = "gate"
+FILTERS = "seccomp~"
+"""Beside the containers: compiled filters. No container can have this name."""
 
 
 class Store:
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
+        self.filters = f"{self.root}/%seccomp"
+        """Compiled filters, for whoever comes next; no container has such a name."""
 
     def path(self, container: str) -> str:
         return f"{self.root}/{container}"

@@ -87,6 +87,9 @@ class V2:
     def create_helper(self, group: str) -> None:
         self.create(group, {})
 
+    def spread(self, group: str) -> None:
+        """There is one hierarchy, and it is there."""
+
     def update(self, group: str, limits: "Limits") -> None:
         """Other limits for a group that runs."""
         rows = limits["rows"]
@@ -188,6 +191,13 @@ class V1:
         if self.systemd:
             files.makedirs(self.systemd, group)
 
+    def spread(self, group: str) -> None:
+        """Into all hierarchies, asked for or not: docker and podman look for a container in each of them."""
+        for mount in self.others:
+            _make_in(mount, group)
+        if self.systemd:
+            files.makedirs(self.systemd, group)
+
     def update(self, group: str, limits: "Limits") -> None:
         """Other limits for a group that runs; its processes follow into hierarchies that are new to it."""
         before = self._others_of(group)
@@ -206,7 +216,10 @@ class V1:
 
     def doors(self, group: str) -> list[int]:
         """Descriptors that a pid is written to, to have it join."""
-        return [_open_door(f"{mount}/{group}") for mount in (*self.mounts, *self._others_of(group))]
+        mounts = [*self.mounts, *self._others_of(group)]
+        if self.systemd and os.path.exists(f"{self.systemd}/{group}"):
+            mounts.append(self.systemd)
+        return [_open_door(f"{mount}/{group}") for mount in mounts]
 
     def pids(self, group: str) -> list[int]:
         return files.pids(f"{self.killer}/{group}")

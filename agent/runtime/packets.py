@@ -5,8 +5,8 @@ megabytes, and json alone would cost one more. Version 4 of the format is fixed 
 """
 
 import _socket  # the module socket pulls in enum and selectors
-import array
 import marshal
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_PACKET_BYTES = 4 << 20
 _MAX_FDS = 16
+_FD_BYTES = 4
 _FORMAT = 4
 
 
@@ -66,7 +67,7 @@ def decode(raw: bytes) -> "Packet":
 def send(sock: "_socket.socket", packet: "Packet", fds: "tuple[int, ...]" = ()) -> None:
     raw = encode(packet)
     if fds:
-        sock.sendmsg([raw], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))])
+        sock.sendmsg([raw], [rights(fds)])
     else:
         sock.send(raw)
 
@@ -76,10 +77,24 @@ def receive(sock: "_socket.socket") -> "tuple[Packet, list[int]] | None":
     size = sock.recv_into(bytearray(1), 0, _socket.MSG_PEEK | _socket.MSG_TRUNC)
     if not size:
         return None
-    space = _socket.CMSG_SPACE(_MAX_FDS * 4)
+    space = _socket.CMSG_SPACE(_MAX_FDS * _FD_BYTES)
     raw, ancillary, _, _ = sock.recvmsg(size, space, _socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i")
+    return decode(raw), passed(ancillary)
+
+
+def rights(fds: "tuple[int, ...]") -> "tuple[int, int, bytes]":
+    """Descriptors beside a message. Not through the module array, which pulls in collections."""
+    raw = b"".join(fd.to_bytes(_FD_BYTES, sys.byteorder) for fd in fds)
+    return _socket.SOL_SOCKET, _socket.SCM_RIGHTS, raw
+
+
+def passed(ancillary: "list[tuple[int, int, bytes]]") -> list[int]:
+    """The descriptors that came beside a message, now ours."""
+    fds = []
     for level, kind, data in ancillary:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % 4])
-    return decode(raw), list(fds)
+            whole = len(data) - len(data) % _FD_BYTES
+            fds += [
+                int.from_bytes(data[at : at + _FD_BYTES], sys.byteorder) for at in range(0, whole, _FD_BYTES)
+            ]
+    return fds

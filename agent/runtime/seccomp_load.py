@@ -5,13 +5,12 @@ before the filter is there, so that after it the process makes one call: sendmsg
 """
 
 import _socket
-import array
 import errno
 import os
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import handshake, hooks
+from agent.runtime import handshake, hooks, packets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +47,8 @@ def load(plan: "Plan") -> None:
         raise handshake.failed("seccomp", _SAID, error, _hint(error, filtered["flags"])) from None
     if filtered["flags"] & c.SECCOMP_FILTER_FLAG_NEW_LISTENER:
         sock = _socket.socket(fileno=filtered["socket"])
-        passed = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [listener]))]
         try:
-            sock.sendmsg([filtered["state"]], passed)
+            sock.sendmsg([filtered["state"]], [packets.rights((listener,))])
         except OSError as error:
             raise handshake.failed("seccomp", f"send to {filtered['listener']}", error) from None
         os.close(listener)

@@ -6,7 +6,6 @@ slave is opened from its master, and the target of /dev/console without followin
 """
 
 import _socket
-import array
 import fcntl
 import os
 
@@ -50,9 +49,8 @@ def _hand_over(sock: "_socket.socket", console_socket: int, master: int, name: s
         packets.send(sock, {"terminal": True}, (master,))
         return
     console = _socket.socket(fileno=console_socket)
-    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [master]))
     try:
-        console.sendmsg([name.encode()], [rights])
+        console.sendmsg([name.encode()], [packets.rights((master,))])
     except OSError as error:
         raise handshake.failed("terminal", "send the terminal over the console socket", error) from None
     console.close()
