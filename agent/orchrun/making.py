@@ -6,7 +6,7 @@ import time
 
 from agent.orchrun import bundle, console, ending, failure, grantable, inherited, store
 from agent.orchrun.errors import Failed, Misused
-from agent.runtime import births, cgroup_place, gate, journal, plan
+from agent.runtime import births, cgroup_place, gate, journal, plan, plan_seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
