@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check bench bench-peers proto clean prepare format
+.PHONY: help demo test test-vm test-systemd check bench bench-peers proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -21,6 +21,9 @@ test: ## all tests, with real kernels, etcd and registries
 
 test-vm: prepare ## the runtime's tests where cgroup v2 is all there is, in an emulated machine (TESTS= for others)
 	@$(BIN)/python deploy/vm/test.py $(TESTS)
+
+test-systemd: prepare ## the systemd units on an emulated machine: restarts, an upgrade and a reboot harm no container
+	@$(BIN)/python deploy/vm/systemd.py
 
 check: prepare ## the quick part: format, lint, types, imports, unit tests, simulation
 	$(BIN)/ruff format --check .
