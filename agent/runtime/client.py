@@ -389,7 +389,7 @@ class Runtime:
         while parent := parent.rpartition("/")[0]:
             if not self._cgroups.remove(parent):
                 break  # another node of this machine lives there
-        for name in ("shim.sock", "log.sock", "shim.lock", "log.lock", "code"):
+        for name in ("shim.sock", "log.sock", "shim.lock", "log.lock", "log.scratch", "code"):
             (self.run_dir / name).unlink(missing_ok=True)
         for name in ("containers", "root"):
             with contextlib.suppress(OSError):

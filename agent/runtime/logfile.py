@@ -20,10 +20,14 @@ class LogFile:
         self.files = max(files, 1)
         self._open()
 
-    def write(self, stream: bytes, chunk: bytes) -> None:
-        """Append what came out of a pipe; its last line may not be finished."""
+    def make_room(self) -> None:
+        """Rotate when it is full. Apart from writing, so that what is written once more goes to the same place."""
         if self.size >= self.max_bytes:
             self._rotate()
+
+    def write(self, stream: bytes, chunk: bytes) -> None:
+        """Append what came out of a pipe; its last line may not be finished."""
+        self.make_room()
         prefix = stamp() + stream
         body, newline, rest = chunk.rpartition(b"\n")
         text = b""
@@ -57,6 +61,24 @@ class LogFile:
         if self.files == 1:
             os.unlink(self.path)
         self._open()
+
+
+def write_again(path: str, size: int, stream: bytes, chunk: bytes) -> None:
+    """What a kill may have kept from being written, wholly or in part: from where it began."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # the container was removed meanwhile, and its log with it
+    try:
+        if os.fstat(fd).st_size > size:
+            os.ftruncate(fd, size)
+    finally:
+        os.close(fd)
+    log = LogFile(path, 1 << 62, 1)
+    try:
+        log.write(stream, chunk)
+    finally:
+        log.close()
 
 
 _second = -1

@@ -12,7 +12,7 @@ import select
 import time
 
 from agent.linux import syscalls
-from agent.runtime import cgroup, exits, packets
+from agent.runtime import cgroup, exits, logfile, packets, scratch
 from agent.runtime.eventloop import Loop
 from agent.runtime.logfile import LogFile
 
@@ -55,8 +55,15 @@ class Output:
 
 
 class Logger:
-    def __init__(self, listener: int) -> None:
+    def __init__(self, listener: int, scratch_path: str) -> None:
         self.loop = Loop()
+        self.scratch = scratch.Scratch(scratch_path)
+        if was := self.scratch.interrupted():
+            try:
+                logfile.write_again(*was)
+            except OSError as error:
+                _complain(f"output is lost: {error}")
+            self.scratch.done()
         self.outputs: dict[str, Output] = {}
         self.listener = _socket.socket(fileno=listener)
         self.loop.watch(self.listener.fileno(), self._welcome)
@@ -126,11 +133,9 @@ class Logger:
     def _pump(self, output: Output, fd: int) -> bool:
         """One chunk; whether there was one."""
         try:
-            chunk = os.read(fd, _CHUNK_BYTES)
+            chunk = self._take(output, fd)
         except BlockingIOError:
             return False
-        except OSError:  # how a terminal says that nobody is on its other side
-            chunk = b""
         if not chunk:
             self.loop.forget(fd)  # every writer is gone; what ends the container is its pidfd
             return False
@@ -140,7 +145,26 @@ class Logger:
             except OSError as error:
                 # A full disk must not stop the container: its output is lost, and that is said.
                 _complain(f"output of {output.name} is lost: {error}")
+            self.scratch.done()
         return True
+
+    def _take(self, output: Output, fd: int) -> bytes:
+        """Out of a pipe, so that a kill of this process loses nothing; out of a terminal that cannot be."""
+        log = output.file
+        if log and fd != output.terminal:
+            try:
+                log.make_room()
+                return self.scratch.take(fd, _CHUNK_BYTES, log.path, log.size, output.fifos[fd])
+            except BlockingIOError:
+                raise
+            except OSError as error:  # no memory for the file in between
+                _complain(f"a kill would lose output of {output.name} now: {error}")
+        try:
+            return os.read(fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            raise
+        except OSError:  # how a terminal says that nobody is on its other side
+            return b""
 
     def _ended(self, output: Output, events: int) -> None:
         status = exits.of_stranger(output.pidfd, output.pid, output.start_time)
@@ -190,7 +214,7 @@ def main(arguments: list[str]) -> None:
     group = f"{cgroup_root}/{HELPERS_GROUP}"
     cgroups.create_helper(group)
     cgroups.join(group)
-    Logger(int(listener)).run()
+    Logger(int(listener), f"{run_dir}/log.scratch").run()
 
 
 def _complain(sentence: str) -> None:

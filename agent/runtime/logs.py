@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,8 @@ MAX_LINE_BYTES = 1 << 20
 """A longer line comes in pieces."""
 _READ_BYTES = 256 << 10
 _LINES_A_TURN = 500
+_STREAMS = 2
+_WHOLE_LINE = re.compile(rb"^\S+ std(?:out|err) F ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,12 @@ async def read(
         reader = _Reader(path, files[-1] if files else None)
         stack.callback(reader.close)
         kept: deque[Line] = deque(maxlen=tail)
-        handed = 0
-        for raw in _lines_of(files[:-1], reader):
+        chosen = [each for each in files[:-1] if os.fstat(each.fileno()).st_mtime >= since]
+        if tail is not None:
+            chosen = _near_end([*chosen, *files[-1:]], tail)[:-1]
+        for count, raw in enumerate(_lines_of(chosen, reader)):
+            if count % _LINES_A_TURN == 0:
+                await asyncio.sleep(0)  # nobody else in the agent waits for a long log
             line = joined.take(raw)
             if line is None or line.timestamp < since:
                 continue
@@ -63,9 +70,6 @@ async def read(
                 kept.append(line)
                 continue
             yield line
-            handed += 1
-            if handed % _LINES_A_TURN == 0:
-                await asyncio.sleep(0)
         if tail is not None and not follow:
             kept.extend(line for line in joined.unfinished() if line.timestamp >= since)
         for line in kept:
@@ -74,7 +78,9 @@ async def read(
             return
         while changes:
             is_complete = reader.is_complete()
-            for raw in reader.lines():
+            for count, raw in enumerate(reader.lines()):
+                if count % _LINES_A_TURN == 0:
+                    await asyncio.sleep(0)
                 line = joined.take(raw)
                 if line is not None and line.timestamp >= since:
                     yield line
@@ -222,6 +228,24 @@ def _open_all(path: Path) -> list[FileIO]:
                 continue
             inodes.add(inode)
             files.append(file)
+    return files
+
+
+def _near_end(files: list[FileIO], lines: int) -> list[FileIO]:
+    """Those that hold the last lines, the first of them set to a line from which on there are enough."""
+    wanted = lines + _STREAMS  # the first of each stream may be cut
+    for index in reversed(range(len(files))):
+        fd = files[index].fileno()
+        begin = os.fstat(fd).st_size
+        while begin and wanted > 0:
+            step = min(begin, _READ_BYTES)
+            begin -= step
+            wanted -= len(_WHOLE_LINE.findall(os.pread(fd, step, begin)))
+        if begin:
+            begin += os.pread(fd, _READ_BYTES, begin).find(b"\n") + 1
+        files[index].seek(begin)
+        if wanted <= 0:
+            return files[index:]
     return files
 
 

@@ -2,6 +2,8 @@
 
 # ruff: noqa: ASYNC240  /proc, /sys and small files do not block
 
+import asyncio
+import time
 from pathlib import Path
 
 from agent.runtime import logs
@@ -64,3 +66,34 @@ async def test_following_goes_on_over_rotations_and_ends_with_the_file(tmp_path:
 async def test_a_container_without_a_file_has_said_nothing(tmp_path: Path) -> None:
     assert await _texts(tmp_path) == []
     assert await _texts(tmp_path, tail=5) == []
+
+
+async def test_the_last_lines_are_found_from_the_end_also_across_files_and_pieces(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "web.log"), 250_000, 20)
+    for number in range(3000):
+        file.write(b"stderr" if number % 3 else b"stdout", b"%d %s" % (number, b"x" * 300))
+        file.write(b"stderr" if number % 3 else b"stdout", b"y F stdout\n")
+    whole = await _texts(tmp_path)
+
+    assert len(list(tmp_path.iterdir())) > 3
+    for tail in (0, 1, 2, 700, 1400, 5000):
+        assert await _texts(tmp_path, tail=tail) == (whole[-tail:] if tail else [])
+
+
+async def test_a_long_log_lets_others_go_on_while_it_is_read(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "web.log"), 1 << 30, 2)
+    file.write(b"stdout", b"line\n" * 200_000)
+    longest, last = 0.0, time.monotonic()
+
+    async def watch() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    assert len(await _texts(tmp_path, tail=150_000)) == 150_000
+    watching.cancel()
+    assert longest < 0.5
