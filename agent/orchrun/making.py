@@ -136,7 +136,6 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
         container=container,
         root=found.rootfs,
         bundle=found.path,
-        filters=call.store.filters,
     )
     made["seccomp"] = plan_seccomp.plan(linux.get("seccomp"), f"{call.store.root}/{store.FILTERS}")
     keep_file_limit(made)

@@ -28,8 +28,6 @@ FILTERS = "seccomp~"
 class Store:
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
-        self.filters = f"{self.root}/%seccomp"
-        """Compiled filters, for whoever comes next; no container has such a name."""
 
     def path(self, container: str) -> str:
         return f"{self.root}/{container}"

@@ -66,7 +66,9 @@ def of_config(config: "Mapping[str, Any]", *, container: str, root: str = "", bu
     """
     try:
         return _of_config(config, container, root, bundle)
-    except (TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise refusals.refused("config", f"lacks {error} where it is needed") from error
+    except (TypeError, AttributeError, ValueError) as error:
         raise refusals.refused("config", f"has a value of the wrong shape: {error}") from error
 
 
