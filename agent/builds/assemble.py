@@ -31,7 +31,7 @@ async def assemble(tree: "Tree", order: Order, images: Images) -> Image:
         variant=here.variant,
         labels=tuple(sorted({**dict(tree.config.labels), **order.labels}.items())),
     )
-    config_body = build.configuration(config, tree.diff_ids, tree.history, _created(order))
+    config_body = build.configuration(config, tree.diff_ids, tree.history, _created(order, tree.made_at))
     manifest_body = build.manifest_of(config_body, tree.descriptors)
     return await asyncio.to_thread(images.add, manifest_body, config_body)
 
@@ -52,7 +52,7 @@ def check_platform(wanted: str, line: int) -> None:
         )
 
 
-def _created(order: Order) -> str:
+def _created(order: Order, made_at: float) -> str:
     epoch = order.arguments.get("SOURCE_DATE_EPOCH", "")
-    at = dt.datetime.fromtimestamp(int(epoch), dt.UTC) if epoch.isdecimal() else dt.datetime.now(dt.UTC)
-    return at.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    at = dt.datetime.fromtimestamp(int(epoch) if epoch.isdecimal() else int(made_at), dt.UTC)
+    return at.replace(tzinfo=None).isoformat() + "Z"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.builds import assemble, executing, keys
-from agent.builds.cache import NOTHING, Cache, Made
+from agent.builds.cache import Cache, Made
 from agent.builds.layering import Layering
 from agent.builds.order import BuildFailed, Order, Progress, Say
 from agent.builds.sources import CannotPlace
@@ -34,6 +34,8 @@ class Tree:
     diff_ids: list[str] = field(default_factory=list)
     descriptors: list[Descriptor] = field(default_factory=list)
     history: list[History] = field(default_factory=list)
+    made_at: float = 0.0
+    """Unix seconds: when its youngest step was done."""
 
 
 class Builder:
@@ -93,7 +95,14 @@ class Builder:
     async def _base(self, recipe: Recipe, stage: Stage) -> Tree:
         if earlier := recipe.before(stage, stage.base):
             below = self._trees[earlier.number]
-            return Tree(below.config, below.key, [*below.diff_ids], [*below.descriptors], [*below.history])
+            return Tree(
+                below.config,
+                below.key,
+                [*below.diff_ids],
+                [*below.descriptors],
+                [*below.history],
+                below.made_at,
+            )
         assemble.check_platform(stage.platform or self._order.platform, stage.line)
         if stage.base == SCRATCH:
             return Tree(ImageConfig(), keys.base(""))
@@ -163,7 +172,8 @@ def _as_oci(layer: Descriptor) -> Descriptor:
 
 
 def _add(tree: Tree, made: Made) -> bool:
-    if made == NOTHING or made.descriptor is None:
+    tree.made_at = max(tree.made_at, made.at)
+    if made.descriptor is None:
         return False
     tree.diff_ids.append(made.diff_id)
     tree.descriptors.append(made.descriptor)

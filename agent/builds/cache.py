@@ -21,9 +21,8 @@ class Made:
 
     diff_id: str
     descriptor: Descriptor | None
-
-
-NOTHING = Made("", None)
+    at: float = 0.0
+    """Unix seconds: an image that is all from the cache is as old as its youngest step, and so the same one."""
 
 
 class Cache:
@@ -53,7 +52,7 @@ class Cache:
         return made
 
     def keep(self, key: str, made: Made) -> None:
-        words: dict[str, object] = {"diff_id": made.diff_id}
+        words: dict[str, object] = {"diff_id": made.diff_id, "at": made.at}
         if made.descriptor:
             words |= {"digest": made.descriptor.digest, "size": made.descriptor.size}
         record.replace(self._directory / f"{key}.json", words, flush=False)
@@ -61,8 +60,10 @@ class Cache:
     def _read(self, path: Path) -> Made | None:
         words = record.read(path)
         diff_id = words.get("diff_id")
+        at = float(str(words.get("at", 0.0)))
         if diff_id == "":
-            return NOTHING
+            return Made("", None, at)
         if not isinstance(diff_id, str) or not self._library.has_layer(diff_id):
             return None
-        return Made(diff_id, Descriptor(OCI_LAYER_GZIP, str(words["digest"]), int(str(words["size"]))))
+        descriptor = Descriptor(OCI_LAYER_GZIP, str(words["digest"]), int(str(words["size"])))
+        return Made(diff_id, descriptor, at)

@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.builds import executing, keys
-from agent.builds.cache import NOTHING, Made
+from agent.builds.cache import Made
 from agent.builds.order import Order
 from agent.builds.sources import CannotPlace
 from agent.builds.workshop import Workshop
@@ -160,7 +161,7 @@ class Layering:
     async def _keep(self, bench: Path, upper: Path, first_id: int = 0) -> Made:
         """What was written becomes a layer of the library, just as if it had been pulled."""
         if not os.listdir(upper):
-            return NOTHING
+            return Made("", None, time.time())
         blob = bench / "blob"
         packed = await self._workshop.ask(
             "pack", directory=str(upper), blob=str(blob), latest=self._latest(), first_id=first_id
@@ -169,7 +170,7 @@ class Layering:
         await self._images.take_layer(blob, descriptor, packed["diff_id"])
         kept = self._workshop.blobs / descriptor.digest.removeprefix("sha256:")
         await asyncio.to_thread(os.replace, blob, kept)
-        return Made(packed["diff_id"], descriptor)
+        return Made(packed["diff_id"], descriptor, time.time())
 
     def _latest(self) -> int | None:
         said = self._order.arguments.get("SOURCE_DATE_EPOCH", "")
