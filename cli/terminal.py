@@ -37,9 +37,13 @@ def raw() -> Iterator[None]:
 
 
 def read_into(inputs: Any) -> None:
-    """Reads stdin in a thread of its own, which ends with the program."""
+    """Reads stdin in a thread of its own, which ends with the program.
+
+    A key that was typed after the window changed comes after the window's size: signals are heard later than keys.
+    """
 
     def read() -> None:
+        known = size() if sys.stdin.isatty() else None
         while True:
             try:
                 data = os.read(sys.stdin.fileno(), _CHUNK_BYTES)
@@ -48,6 +52,9 @@ def read_into(inputs: Any) -> None:
             if not data:
                 inputs.put(None)
                 return
+            if known is not None and (now := size()) != known:
+                known = now
+                inputs.put_size(*now)
             inputs.put(data)
 
     threading.Thread(target=read, daemon=True).start()
