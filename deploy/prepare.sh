@@ -9,7 +9,8 @@ packages="etcd-server etcd-client busybox-static docker-registry nftables iprout
 [ -x .venv/bin/python ] || python3 -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
 [ "${1:-}" != test ] || packages="$packages crun runc skopeo umoci podman netavark procps docker.io"
 
-there=" $(dpkg-query -W -f '${Package}=${db:Status-Status} ' 2>/dev/null)"
+installed() { dpkg-query -W -f '${Package}=${db:Status-Status} ' 2>/dev/null; }
+there=" $(installed)"
 missing=""
 for package in $packages; do
     case "$there" in *" $package=installed "*) ;; *) missing="$missing $package" ;; esac
@@ -30,12 +31,17 @@ if [ -n "$missing" ]; then
     apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=600 "$@"; }
     # shellcheck disable=SC2086
     if ! said=$(apt_get update 2>&1 && apt_get install --no-install-recommends $missing 2>&1); then
-        echo "$said" >&2
+        echo "$said" | tail -n 5 >&2
         echo "Debian's packages did not come. Does this machine reach its Debian mirror? Try: apt-get update" >&2
         exit 1
     fi
-    # Nor shall they come up with the next boot.
-    for unit in $(dpkg -L $missing | sed -n 's#.*/systemd/system/\([^@/]*\.\(service\|socket\|timer\)\)$#\1#p'); do
+    # Nor shall they, or what they brought along, come up with the next boot.
+    new=""
+    for package in $(installed | tr ' ' '\n' | sed -n 's/=installed$//p'); do
+        case "$there" in *" $package=installed "*) ;; *) new="$new $package" ;; esac
+    done
+    # shellcheck disable=SC2086
+    for unit in $(dpkg -L $new | sed -n 's#.*/systemd/system/\([^@/]*\.\(service\|socket\|timer\)\)$#\1#p'); do
         ! command -v systemctl > /dev/null || systemctl disable --quiet "$unit" 2> /dev/null || true
     done
 fi
@@ -47,8 +53,11 @@ if [ ! -x .venv/bin/orchctl ] || [ "$(cat .venv/stamp 2>/dev/null)" != "$wanted"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' && python=$(command -v python3)
     echo "making the virtual environment .venv with $("$python" --version)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
-    [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-    .venv/bin/uv sync --quiet --frozen --inexact
+    if ! { [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv; } ||
+        ! .venv/bin/uv sync --quiet --frozen --inexact; then
+        echo "Python's packages did not come. Does this machine reach https://pypi.org? Once it does, the same again." >&2
+        exit 1
+    fi
     # An editable install is not built again for a changed .proto.
     .venv/bin/python hatch_build.py 2>/dev/null
     echo "$wanted" > .venv/stamp

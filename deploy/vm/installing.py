@@ -9,7 +9,7 @@ from deploy.vm.machine import Machine
 
 STATE = "/var/lib/orch/controlplane"
 REGISTRY_PORT = 5000
-_PATIENCE = "--node-timeout 90"
+_PATIENCE = "--node-timeout 90 --leader-ttl 60"
 """Emulated machines start an agent in a quarter of a minute, not in a second."""
 
 _REGISTRY = f"""\
