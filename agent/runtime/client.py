@@ -283,13 +283,17 @@ class Runtime:
         async with self._connecting:
             if self._closing:
                 raise Disconnected("the runtime is closed")
-            if not self._log or not self._log.is_open:
+            is_log_new = not self._log or not self._log.is_open
+            if is_log_new:
                 self._log = self._dial("logger", "log", self._log_ended)
-                if self._shim and self._shim.is_open:
-                    await self._shim.ask(op="log")
-            if self._shim and self._shim.is_open:
+            is_shim_new = not self._shim or not self._shim.is_open
+            if is_shim_new:
+                self._shim = self._dial("shim", "shim", self._shim_ended)
+            assert self._shim
+            if is_log_new:  # the shim may have been there before this logger
+                await self._shim.ask(op="log")
+            if not is_shim_new:
                 return
-            self._shim = self._dial("shim", "shim", self._shim_ended)
             answer, _ = await self._shim.ask(op="list")
         for entry in answer["containers"]:
             self._sandboxes[entry["container"]] = entry["sandbox"]

@@ -5,7 +5,7 @@ import time
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import births, cgroup, exits, handshake, journal, loglink, userns
+from agent.runtime import births, cgroup, cgroup_files, exits, handshake, journal, loglink, userns
 from agent.runtime.eventloop import Loop
 
 TYPE_CHECKING = False
@@ -98,6 +98,9 @@ class Keeper:
         self.log.connect()
         self._attach_all()
 
+    def births(self) -> "set[str]":
+        return {name for name, one in self.containers.items() if one.entry["state"] == journal.STARTING}
+
     def has_births(self) -> bool:
         return any(one.entry["state"] == journal.STARTING for one in self.containers.values())
 
@@ -136,7 +139,8 @@ class Keeper:
             self._discard(container, [failure.step, failure.message])
             return
         except OSError as error:
-            failed = handshake.failed("prepare", str(error.filename or error.args[0]), error)
+            step = "cgroup" if isinstance(error, cgroup_files.Refused) else "prepare"
+            failed = handshake.failed(step, str(error.filename or error.args[0]), error)
             self._discard(container, [failed.step, failed.message])
             return
         container.birth = birth
@@ -146,8 +150,6 @@ class Keeper:
         self.journal.write(container.entry)
         birth.go()
         self.loop.watch(birth.sock.fileno(), lambda _: self._hear_birth(container))
-        if plan["stdio"] == "fifos":
-            self._attach(container)
 
     def _prepare(self, container: Container, plan: "Packet") -> None:
         """Everything that can be made before the process exists."""
@@ -187,12 +189,11 @@ class Keeper:
         self.loop.forget(birth.sock.fileno())
         birth.sock.close()
         container.birth = None
-        if birth.terminal >= 0:
-            container.terminal = birth.terminal
-            self._attach(container)
+        container.terminal = birth.terminal
         if failure := birth.outcome():
             self.when_dead(container.pidfd, lambda: self._discard(container, failure))
             return
+        self._attach(container)  # not before: of a start that failed there is no end to tell
         entry = container.entry
         entry["state"] = journal.RUNNING
         entry["started_at"] = time.time()

@@ -43,6 +43,8 @@ class Shim:
         )
         self.visitors = visitors.Visitors(self.keeper, self.loop, self._tell)
         self.conversations: dict[int, _socket.socket] = {}
+        self.begun_before: dict[int, set[str]] = {}
+        """Starts that were under way when a conversation began: an agent before this one asked for them."""
         self.listener = _socket.socket(fileno=listener)
 
     def run(self) -> None:
@@ -59,6 +61,7 @@ class Shim:
         sock = packets.accept(self.listener)
         sock.setblocking(False)
         self.conversations[sock.fileno()] = sock
+        self.begun_before[sock.fileno()] = self.keeper.births()
         self.loop.watch(sock.fileno(), lambda _: self._hear(sock))
 
     def _hear(self, sock: "_socket.socket") -> None:
@@ -87,6 +90,7 @@ class Shim:
         fd = sock.fileno()
         self.loop.forget(fd)
         self.conversations.pop(fd, None)
+        self.begun_before.pop(fd, None)
         self.visitors.abandon(sock)
         sock.close()
 
@@ -104,7 +108,7 @@ class Shim:
             case "launch":
                 self.keeper.launch(packet["plan"], reply)
             case "list":
-                reply({"containers": [one.entry for one in self.keeper.containers.values()]})
+                self._list(sock, reply)
             case "signal":
                 self.keeper.signal(packet["container"], packet["signum"], reply)
             case "kill":
@@ -135,6 +139,13 @@ class Shim:
                 self.loop.stopped = True  # the parent cgroup is removed by whoever asked
             case unknown:
                 reply({"error": ["shim", f"{unknown} is not known; the shim is older than the agent"]})
+
+    def _list(self, sock: "_socket.socket", reply: "Reply") -> None:
+        """Not before it is known what becomes of starts that nobody who is there asked for."""
+        if self.begun_before.get(sock.fileno(), set()) & self.keeper.births():
+            self.loop.later(_RETRY_SECONDS, lambda: self._list(sock, reply))
+            return
+        reply({"containers": [one.entry for one in self.keeper.containers.values()]})
 
     def _tell_exit(self, entry: "Packet") -> None:
         for sock in list(self.conversations.values()):
