@@ -16,7 +16,7 @@ from deploy.vm import supplies
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
 MACHINERY = ("systemd-sysv", "udev", "dbus", "kmod", "procps")
-DOCUMENTED = ("git", "python3-venv", "etcd-server", "etcd-client", "nftables", "iproute2", "libseccomp2")
+DOCUMENTED = ("git", "python3-venv", "etcd-server", "etcd-client", "nftables", "iproute2")
 FOR_TESTS = ("busybox-static", "docker-registry")
 SIZE = "4G"
 _CERTIFICATES = Path("usr/local/share/ca-certificates")
