@@ -119,9 +119,10 @@ def _wait_until_gone(session_: session.Session, services: Sequence[tuple[str, st
     namespaces = {where for where, _ in left}
     namespace = namespaces.pop() if len(namespaces) == 1 else ""
     there: set[tuple[str, str]] = set()
+    lost: set[str] = set()
     try:
         for reply in session_.watch(
-            ["services"],
+            ["services", "tasks"],
             [name for _, name in services],
             namespace=namespace,
             seconds=deadline - time.monotonic(),
@@ -129,7 +130,9 @@ def _wait_until_gone(session_: session.Session, services: Sequence[tuple[str, st
             there |= {
                 (each.service.service.name.namespace, each.service.service.name.name)
                 for each in reply.changed
+                if each.HasField("service")
             }
+            _tell_of_lost(reply, lost)
             gone = {(each.namespace, each.name) for each in reply.removed}
             left -= gone
             if reply.synced:
@@ -142,3 +145,18 @@ def _wait_until_gone(session_: session.Session, services: Sequence[tuple[str, st
         return INTERRUPTED
     names = ", ".join(name for _, name in sorted(left))
     raise NotSo(f"{names}: not gone after {timeout:g} s; see: orchctl get tasks")
+
+
+def _tell_of_lost(reply: Any, told: set[str]) -> None:
+    """A node that is down cannot say that a task has ended: once for each node."""
+    for each in reply.changed:
+        if not each.HasField("task") or not each.task.unreachable or each.task.task.node in told:
+            continue
+        node = each.task.task.node
+        told.add(node)
+        task = f"{each.task.task.id.service}.{each.task.task.id.slot}"
+        sys.stderr.write(
+            f"{task} is on {node}, which is down: its deletion ends when {node} is back, or with "
+            f"`orchctl node rm {node}` if it is gone for good\n"
+        )
+        sys.stderr.flush()

@@ -430,3 +430,19 @@ def test_delete_reads_files_too(control: Control, orchctl: Run, web: str) -> Non
     orchctl("rm", "-f", web, "--wait=false")
 
     assert [each.name for each in control.last("Delete").references] == ["web"]
+
+
+def test_a_deletion_that_waits_for_a_lost_node_says_so_once(control: Control, orchctl: Run) -> None:
+    control.objects = [
+        views.a_service("web", deleted=True),
+        views.a_task(1, node="node-2", unreachable=True),
+        views.a_task(2, node="node-2", unreachable=True),
+    ]
+    gone = pb.WatchReply(removed=[pb.Reference(kind="service", namespace="default", name="web")])
+    control.watched = [gone]
+
+    done = orchctl("delete", "web", "--timeout", "20s")
+
+    assert done.code == 0
+    assert "web.1 is on node-2, which is down" in done.err
+    assert done.err.count("orchctl node rm node-2") == 1
