@@ -19,6 +19,7 @@ from agent.runtime import (
     filesystems,
     handshake,
     inside,
+    loopback,
     masks,
     overlay,
     userns,
@@ -49,6 +50,8 @@ def enter(plan: "Plan", place: str, upper: str, before_pivot: "Callable[[], None
     except OSError as error:
         raise handshake.failed("mounts", "make the mounts private", error) from None
     users = userns.hold(plan)
+    if plan["clone"] & c.CLONE_NEWNET:
+        loopback.raise_it()
     _map_owners(plan, sources, users)
     nodes = devices.collect(plan, place)
     cgroups = _prepare_cgroups(plan)
