@@ -4,6 +4,7 @@ Imported by helper processes that live in a few megabytes, so it imports next to
 """
 
 import ctypes
+import errno
 import os
 
 from agent.linux import constants as c
@@ -15,6 +16,7 @@ _SYS_CLONE, _SYS_PIVOT_ROOT, _SYS_CAPSET, _SYS_SECCOMP, _SYS_RT_SIGACTION = {
     "aarch64": (220, 41, 91, 277, 134),
 }.get(_ARCH, (0, 0, 0, 0, 0))
 _SYS_SCHED_SETATTR, _SYS_IOPRIO_SET = {"x86_64": (314, 251), "aarch64": (274, 30)}.get(_ARCH, (0, 0))
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}.get(_ARCH, 0)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(_ARCH, 0)
 _SYS_PIDFD_SEND_SIGNAL = 424
 _SYS_OPEN_TREE = 428
@@ -245,6 +247,16 @@ def sched_setattr(values: list[int]) -> None:
 def ioprio_set(priority: int) -> None:
     """Of the calling process: class and level in one number."""
     _checked(_syscall(_long(_SYS_IOPRIO_SET), 1, 0, priority), "ioprio_set")
+
+
+def join_session_keyring(name: str) -> None:
+    """Leave the keys of whoever started us; a kernel without keyrings has none to leave."""
+    join = 1  # KEYCTL_JOIN_SESSION_KEYRING
+    try:
+        _checked(_syscall(_long(_SYS_KEYCTL), join, name.encode()), "keyctl")
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
 
 
 def personality(persona: int) -> None:

@@ -127,6 +127,8 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
             "use --cgroup-manager cgroupfs (podman: cgroup_manager = cgroupfs in containers.conf; "
             "docker: native.cgroupdriver=cgroupfs in exec-opts)"
         )
+    if call.options.flag("no-pivot"):
+        raise Failed("--no-pivot is not supported: without pivot_root a container can get out of its root")
     count, listening = preserved(call.options.number("preserve-fds"))
     if listening:
         config["process"]["env"] = [*(config["process"].get("env") or []), *listening]
@@ -140,6 +142,7 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
     made["seccomp"] = plan_seccomp.plan(linux.get("seccomp"), f"{call.store.root}/{store.FILTERS}")
     keep_file_limit(made)
     made |= {"preserve_fds": count, "group": "", "root": "", "alone": True}
+    made["keyring"] = "" if call.options.flag("no-new-keyring") else f"_ses.{container}"
     if call.manager != "disabled":
         made["group"] = _group(call, linux.get("cgroupsPath") or "", container)
     return made
@@ -207,6 +210,7 @@ def _kept(config: "Plan", made: "Plan") -> "Plan":
     return {
         "process": config["process"],
         "seccomp": made["seccomp"],
+        "keyring": made["keyring"],
         "hooks": made["hooks"],
         "namespaces": births.kinds(made),
         "userns": made.get("userns") or {},

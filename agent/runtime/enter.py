@@ -40,13 +40,15 @@ def _become(
 ) -> None:
     """What is looked up in /proc and /sys is looked up in the host's, before anything of the container's."""
     os.setsid()
+    init.join_keyring(plan)
     _run_on(plan, "initial")
     privileges.limit(plan)
     labels.check(plan)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     seccomp_load.reach(plan)
     try:
-        cgroups.join(plan["group"])
+        if plan["group"]:
+            cgroups.join(plan["group"])
         syscalls.setns(plan["pidfd"], plan["namespaces"])
         if plan["namespaces"] & c.CLONE_NEWUSER:
             userns.become_root()

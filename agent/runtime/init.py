@@ -87,6 +87,7 @@ def _become(
     plan: "Plan", sock: "_socket.socket", cgroups: "Cgroups", place: str, last_capability: int
 ) -> None:
     os.setsid()
+    join_keyring(plan)
     doors, helper = _begin_to_join(cgroups, plan)
     namespaces.join(plan["join"])
     if plan["clone"] & c.CLONE_NEWTIME:
@@ -252,6 +253,16 @@ def _missing(name: str, path: str) -> handshake.StepFailed:
     return handshake.StepFailed("exec", f"exec {name}: no such file in the image; {hint}")
 
 
+def join_keyring(plan: "Plan") -> None:
+    """A session keyring of its own, where one is asked for: it must not read the keys of who started it."""
+    if name := plan.get("keyring"):
+        try:
+            syscalls.join_session_keyring(name)
+        except OSError as error:
+            hint = "raise kernel.keys.maxkeys, or leave the keyring as it is (--no-new-keyring)"
+            raise handshake.failed("keyring", f"make session keyring {name}", error, hint) from None
+
+
 def _begin_to_join(cgroups: "Cgroups", plan: "Plan") -> tuple[list[int], int]:
     """Descriptors of the groups, and the process that moves us into them while we mount.
 
@@ -259,6 +270,8 @@ def _begin_to_join(cgroups: "Cgroups", plan: "Plan") -> tuple[list[int], int]:
     the helper is for a start that is alone. With the tiny init the payload must be PID 2, which rules it out;
     and without a pid namespace of our own, 1 is somebody else.
     """
+    if not plan["group"]:  # whoever called us wants no cgroup
+        return [], 0
     try:
         doors = cgroups.doors(plan["group"])
     except OSError as error:

@@ -59,6 +59,7 @@ class Caller:
     environment: dict[str, str]
     network: Netns
     run_options: tuple[str, ...]
+    directory: Path
 
     def __call__(self, *words: str, stdin: str | None = None, check: bool = False) -> Done:
         source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
@@ -70,6 +71,7 @@ class Caller:
             timeout=90 * PATIENCE,
             check=False,
             env={**os.environ, **self.environment},
+            cwd=self.directory,  # conmon tells of a container out of memory by a file where it is called
             **source,
         )
         assert done.returncode == 0 or not check, (words, done.stderr)
@@ -89,6 +91,7 @@ class Caller:
             timeout=90 * PATIENCE,
             check=False,
             env={**os.environ, **self.environment},
+            cwd=self.directory,
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -126,7 +129,7 @@ def podman(directory: Path) -> Iterator[Caller]:
     with Netns() as network, _groups(parent):
         options = ["--tmpdir", str(directory / "tmp"), "--runtime", ORCHRUN]
         command = [*network.inside, "podman", *options]
-        caller = Caller(command, environment, network, (f"--cgroup-parent=/{parent}",))
+        caller = Caller(command, environment, network, (f"--cgroup-parent=/{parent}",), directory)
         try:
             caller("import", "--quiet", str(image(directory)), "localhost/box:1", check=True)
             yield caller
@@ -162,7 +165,9 @@ def docker(directory: Path) -> Iterator[Caller]:
                 stderr=log,
                 start_new_session=True,
             )
-        caller = Caller([client, "--host", f"unix://{sock}"], {"DOCKER_CONFIG": str(directory)}, network, ())
+        caller = Caller(
+            [client, "--host", f"unix://{sock}"], {"DOCKER_CONFIG": str(directory)}, network, (), directory
+        )
         try:
             _wait_until_up(caller, daemon, directory / "dockerd.log")
             caller("import", str(image(directory)), "box:1", check=True)

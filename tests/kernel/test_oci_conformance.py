@@ -95,6 +95,12 @@ ROWS: dict[str, Row] = {
     "process.oomScoreAdj": Row("cat /proc/self/oom_score_adj", {"process__oomScoreAdj": 77}),
     "no process but its own": Row("ls -d /proc/[0-9]* | wc -l; echo $$"),
     "signals as in any process": Row("grep -E 'SigBlk|SigIgn' /proc/self/status"),
+    "a session keyring of its own": Row(
+        "awk '{print $9}' /host/keys | grep -c '^_ses'",
+        {"linux__maskedPaths": []},
+        [_mount("/host/keys", "bind", "bind", source="/proc/keys")],
+        without=("crun",),  # its keyring has the container's name, without the prefix
+    ),
     # -- root and mounts --------------------------------------------------------------------------------
     "root.readonly": Row("touch /x 2>&1; touch /dev/shm/x && echo fine", {"root__readonly": True}),
     "mounts of every kind": Row(

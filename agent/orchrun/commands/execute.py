@@ -134,6 +134,7 @@ def _plan(call: Call, record: "Record", kept: "Plan", process: "Plan") -> "Plan"
         "namespaces": kept["namespaces"],
         "userns": kept["userns"],
         "seccomp": kept["seccomp"],
+        "keyring": kept["keyring"],
         "stdio": "terminal" if process.get("terminal") else "inherit",
         "console_socket": -1,
         "preserve_fds": count,
