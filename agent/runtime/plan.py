@@ -86,7 +86,8 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         "bundle": bundle,
         "annotations": config.get("annotations") or {},
     }
-    return {
+    process = config.get("process") or {}
+    made = {
         "container": container,
         "rootfs": root,
         "layers": [],
@@ -97,11 +98,14 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         "seccomp": plan_seccomp.plan(linux.get("seccomp")),
         "hooks": plan_hooks.plan(config.get("hooks") or {}),
         "state": state,
-        "stdio": "terminal" if (config.get("process") or {}).get("terminal") else "inherit",
+        "stdio": "terminal" if process.get("terminal") else "inherit",
         "console_socket": -1,
         "preserve_fds": 0,
         "gate": -1,
-        **plan_mounts.plan(config),
+        **plan_mounts.plan(config, bundle),
         **plan_namespaces.plan(config),
-        **plan_process.plan(config.get("process") or {}),
+        **plan_process.plan(process),
+        "warnings": plan_process.warnings(process),
     }
+    plan_namespaces.check_mounts(made)
+    return made

@@ -25,12 +25,15 @@ _PLAIN_DIRECTORIES = {"proc", "sysfs"}
 _CGROUPS = {"cgroup", "cgroup2"}
 
 
-def plan(config: "Mapping[str, Any]") -> "Plan":
-    """`readonly mounts masked readonly_paths devices root_propagation userns` of a plan."""
+def plan(config: "Mapping[str, Any]", bundle: str = "/") -> "Plan":
+    """`readonly mounts masked readonly_paths devices root_propagation userns` of a plan.
+
+    `bundle`: where the source of a bind mount begins that is not absolute.
+    """
     linux = config.get("linux") or {}
     made: Plan = {
         "readonly": bool((config.get("root") or {}).get("readonly")),
-        "mounts": [_mount(number, entry) for number, entry in enumerate(config.get("mounts") or [])],
+        "mounts": [_mount(number, entry, bundle) for number, entry in enumerate(config.get("mounts") or [])],
         "masked": _paths("linux.maskedPaths", linux.get("maskedPaths") or []),
         "readonly_paths": _paths("linux.readonlyPaths", linux.get("readonlyPaths") or []),
         "devices": [_device(number, entry) for number, entry in enumerate(linux.get("devices") or [])],
@@ -42,7 +45,7 @@ def plan(config: "Mapping[str, Any]") -> "Plan":
     return made
 
 
-def _mount(number: int, entry: "Mapping[str, Any]") -> "Plan":
+def _mount(number: int, entry: "Mapping[str, Any]", bundle: str) -> "Plan":
     where = f"mounts[{number}]"
     target = entry.get("destination") or ""
     if not target.startswith("/"):  # version 1.0 let it be relative to the root
@@ -63,7 +66,7 @@ def _mount(number: int, entry: "Mapping[str, Any]") -> "Plan":
     return {
         **options,
         "kind": kind,
-        "source": source,
+        "source": os.path.join(bundle, source) if kind == "bind" else source,
         "target": os.path.normpath(target).replace("//", "/"),
         "idmap": options["idmap"] or ("idmap" if uid else ""),
         "uid": uid,

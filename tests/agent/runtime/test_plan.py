@@ -37,6 +37,13 @@ def test_every_file_system_is_nodev_but_devpts() -> None:
     assert with_devices == ["/dev/pts"]
 
 
+def test_a_relative_source_lies_in_the_bundle() -> None:
+    mounts = [{"destination": "/v", "source": "data/v", "options": ["bind"]}]
+    made = plan.of_config(spec.config(["serve"], mounts=mounts), container="web", bundle="/b")
+
+    assert made["mounts"][-1]["source"] == "/b/data/v"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -51,13 +58,13 @@ def test_every_file_system_is_nodev_but_devpts() -> None:
         (("process", "execCPUAffinity"), {"final": "0-x"}, "0-x is not a list of CPUs"),
         (("process", "oomScoreAdj"), 1001, "process.oomScoreAdj 1001 is not between"),
         (("process", "user"), {"uid": -1}, "process.user -1 is not an id"),
-        (("process", "capabilities"), {"bounding": ["CAP_FLY"]}, "CAP_FLY is not a capability"),
         (("process", "rlimits"), [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}], "soft 2 is above hard 1"),
         (("process", "rlimits"), [{"type": "RLIMIT_X", "soft": 1, "hard": 1}], "RLIMIT_X is not a limit"),
         (("process", "env"), 5, "wrong shape"),
         (("linux", "namespaces"), [{"type": "flat"}], "flat is not a kind of namespace"),
         (("linux", "namespaces"), [{"type": "pid", "path": "x"}], "pid: x is not an absolute path"),
         (("linux", "namespaces"), [{"type": "pid"}, {"type": "pid"}], "pid is there twice"),
+        (("linux", "namespaces"), [{"type": "pid"}], "mounts needs a new mount namespace"),
         (("linux", "timeOffsets"), {"realtime": {"secs": 1}}, "realtime cannot be moved"),
         (("linux", "timeOffsets"), {"boottime": {"secs": 1}}, "linux.timeOffsets needs a time namespace"),
         (("linux", "intelRdt"), {"closID": "x"}, "linux.intelRdt is not supported"),
@@ -120,3 +127,13 @@ def test_a_host_name_without_a_name_space_would_be_the_hosts() -> None:
 
     with pytest.raises(LaunchFailed, match="hostname needs a uts namespace"):
         plan.of_config(config, container="web")
+
+
+def test_a_capability_that_nobody_knows_is_left_out_with_a_warning() -> None:
+    config = spec.config(["serve"])
+    config["process"]["capabilities"] = {"bounding": ["CAP_FLY", "CAP_KILL"], "effective": ["CAP_FLY"]}
+
+    made = plan.of_config(config, container="web")
+
+    assert made["capabilities"]["bounding"] == 1 << 5
+    assert made["warnings"] == ["process.capabilities CAP_FLY is not a capability; it is left out"]
