@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.runtime import container, device_program, device_rules
@@ -80,6 +80,7 @@ _RULES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_RULES, max_size=6), st.sampled_from("bc"), _NUMBERS, _NUMBERS, st.integers(1, 7))
 def test_the_program_does_what_the_rules_mean(
     entries: list[dict[str, Any]], kind: str, major: int, minor: int, access: int

@@ -112,6 +112,7 @@ _COMPARE = {
 
 
 @pytest.mark.parametrize("op", [*_COMPARE, "MASKED_EQ"])
+@settings(deadline=None)
 @given(
     value=st.sampled_from([0, 1, 5, 0xFFFFFFFF, 1 << 32, (5 << 32) | 7, 1 << 63, _BIG]),
     second=st.sampled_from([0, 1, 1 << 32, (5 << 32) | 7]),
@@ -207,6 +208,7 @@ def test_the_default_profile_answers_as_libseccomp_would_have_it(tree: bool) -> 
 
 
 @pytest.mark.skipif(machines.native() is not machines.X86_64, reason="libseccomp compiles for x86-64 here")
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(
@@ -220,7 +222,6 @@ def test_the_default_profile_answers_as_libseccomp_would_have_it(tree: bool) -> 
         max_size=5,
     )
 )
-@settings(deadline=None, max_examples=60)
 def test_random_profiles_answer_as_libseccomp_would_have_them(rows: list[Any]) -> None:
     rules = [
         profile.Rule(
