@@ -68,12 +68,12 @@ DEFAULT = tuple(
     ]
 )
 
-_BITS = {f"CAP_{name}": bit for bit, name in enumerate(NAMES)}
+BITS = {f"CAP_{name}": bit for bit, name in enumerate(NAMES)}
 
 
 def mask(names: Iterable[str]) -> int:
     """Names to a bit mask; KeyError names the one that is unknown."""
     total = 0
     for name in names:
-        total |= 1 << _BITS[name]
+        total |= 1 << BITS[name]
     return total

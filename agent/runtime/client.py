@@ -77,6 +77,8 @@ class Runtime:
     async def launch(self, launch: Launch) -> Running:
         """Start a container; LaunchFailed says at which step and why, and then nothing of it is left."""
         plan = planning.plan(launch)
+        for sentence in plan.pop("warnings"):
+            log.warning("%s: %s", launch.container, sentence)
         for _ in range(_ATTEMPTS):
             try:
                 answer, _ = await self._request(op="launch", plan=plan)

@@ -37,6 +37,7 @@ _LAST_RESORT = 255
 _SIGPIPE = 13
 _MOST_DESCRIPTORS = 0x7FFFFFFF
 _MOST_USERS_BYTES = 1 << 20
+_MOST_NAMES = 5
 _NULL_DEVICE = os.makedev(1, 3)
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -246,11 +247,20 @@ def _missing(name: str, path: str) -> handshake.StepFailed:
         return handshake.StepFailed("exec", f"exec {name}: the file is there, but {why}")
     directory = os.path.dirname(name)
     try:
-        there = sorted(os.listdir(directory))[:5]
+        there = _nearest(os.path.basename(name), os.listdir(directory))
     except OSError:
         return handshake.StepFailed("exec", f"exec {name}: no such file in the image; nor is {directory}/")
     hint = f"{directory} holds {', '.join(there)}" if there else f"{directory} is empty"
     return handshake.StepFailed("exec", f"exec {name}: no such file in the image; {hint}")
+
+
+def _nearest(wanted: str, names: list[str]) -> list[str]:
+    """The few that begin most like it."""
+
+    def distance(name: str) -> tuple[int, str]:
+        return -len(os.path.commonprefix([wanted.lower(), name.lower()])), name  # noqa: RUF071  letters
+
+    return sorted(names, key=distance)[:_MOST_NAMES]
 
 
 def join_keyring(plan: "Plan") -> None:

@@ -85,6 +85,16 @@ def _time_offsets(offsets: "Mapping[str, Any]") -> "list[list[Any]]":
     return [[clock, one.get("secs", 0), one.get("nanosecs", 0)] for clock, one in offsets.items()]
 
 
+def check_mounts(made: "Plan") -> None:
+    """Without a mount namespace of its own, what is mounted for a container would be mounted for the node."""
+    if made["clone"] & c.CLONE_NEWNS:
+        return
+    keys = {"mounts": "mounts", "masked": "linux.maskedPaths", "readonly_paths": "linux.readonlyPaths"}
+    for name, key in {**keys, "readonly": "root.readonly"}.items():
+        if made[name]:
+            raise refusals.refused(key, "needs a new mount namespace; add one to linux.namespaces")
+
+
 def _need(there: int, key: str, kind: str, value: "Any") -> None:
     """Without a namespace of its own, the setting would be the host's."""
     if value and not there & KINDS[kind]:

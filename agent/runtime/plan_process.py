@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _KINDS = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
 _RLIMITS = {kind: number for number, kind in enumerate(_KINDS.split())}
+_SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 _UNLIMITED = (1 << 64) - 1
 _MOST_ID = (1 << 32) - 2
 _POLICIES = {
@@ -72,13 +73,21 @@ def environment(entries: "list[str]") -> dict[str, str]:
 
 
 def capability_sets(sets: "Mapping[str, Any]") -> dict[str, int]:
-    """A capability must be in permitted to be effective, and in permitted and inheritable to be ambient."""
-    names = ("bounding", "effective", "permitted", "inheritable", "ambient")
-    try:
-        masks = {name: capabilities.mask(sets.get(name) or []) for name in names}
-    except KeyError as error:
-        raise refusals.refused("process.capabilities", f"{error.args[0]} is not a capability") from error
-    return masks
+    return {
+        name: capabilities.mask(one for one in sets.get(name) or [] if one in capabilities.BITS)
+        for name in _SETS
+    }
+
+
+def warnings(process: "Mapping[str, Any]") -> "list[str]":
+    """Capabilities that nobody could grant: the specification wants them said, and the start to go on."""
+    sets = process.get("capabilities") or {}
+    names = dict.fromkeys(one for name in _SETS for one in sets.get(name) or [])
+    return [
+        f"process.capabilities {one} is not a capability; it is left out"
+        for one in names
+        if one not in capabilities.BITS
+    ]
 
 
 def _text(key: str, text: str) -> str:

@@ -136,6 +136,11 @@ async def test_what_is_effective_without_being_permitted_cannot_be_granted_and_i
     assert [line.split()[1][-4:] for line in said.splitlines()] == ["0020", "0000"]
 
 
+async def test_a_program_that_is_not_there_is_answered_with_its_nearest_names(bench: Any) -> None:
+    with pytest.raises(LaunchFailed, match=r"exec /bin/slept: no such file in the image; /bin holds sleep, "):
+        await bench.launch("/bin/slept")
+
+
 async def test_home_is_that_of_the_images_list_of_users(bench: Any, tmp_path: Path) -> None:
     (bench.layer / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\nnine:x:9:9::/home/nine:/bin/sh\n")
 
@@ -154,6 +159,39 @@ async def test_a_working_directory_that_only_its_user_may_enter(bench: Any) -> N
         config["process"]["capabilities"] = {}
 
     assert await said_by(bench, edit, "pwd", uid=1000, cwd="/private") == "/private"
+
+
+@pytest.mark.parametrize("number", range(3, 13))
+async def test_a_working_directory_outside_the_container_is_refused(bench: Any, number: int) -> None:
+    """CVE-2024-21626: a descriptor of a host's directory that is open while the working directory is entered."""
+    for init in (False, True):
+        launch = bench.launch_of(
+            "pwd", name=f"c{number}{init}".lower(), cwd=f"/proc/self/fd/{number}", init=init
+        )
+        with pytest.raises(LaunchFailed) as failed:
+            await bench.runtime.launch(launch)
+        assert failed.value.step == "cwd"
+
+
+async def test_a_second_process_is_refused_a_working_directory_outside_the_container(bench: Any) -> None:
+    running = await bench.launch("sleep", "60")
+    refused = set()
+    host = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    for number in range(13):
+        reader, writer = os.pipe()
+        try:
+            entered = await bench.runtime.enter(
+                running.container, args=["ls"], cwd=f"/proc/self/fd/{number}", stdin=host, stdout=writer
+            )
+            await entered.wait()
+        except LaunchFailed as failed:
+            refused.add(failed.message.partition(": ")[2])
+        os.close(writer)
+        assert b"proc" not in os.read(reader, 65536)
+        os.close(reader)
+    os.close(host)
+
+    assert "it lies outside the container" in refused
 
 
 async def test_an_apparmor_profile_or_selinux_label_is_refused_where_the_kernel_has_no_such_thing(
