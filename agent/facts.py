@@ -21,12 +21,17 @@ def gather(address: str, *, cpu: int = 0, memory: int = 0) -> Facts:
         address=address,
         architecture=this_platform().architecture,
         kernel=platform.release(),
-        cpu=cpu or len(os.sched_getaffinity(0)) * 1000,
+        cpu=cpu_of_machine(cpu),
         memory=memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         version=version(),
         capabilities=CAPABILITIES,
         boot_id=boot_id(),
     )
+
+
+def cpu_of_machine(given: int) -> int:
+    """Thousandths of a core, unless something else was given."""
+    return given or len(os.sched_getaffinity(0)) * 1000
 
 
 def boot_id() -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc.aio
 
 from agent import clock, contact, facts, identity
+from agent.answers import top
 from agent.answers.answers import Answers
 from agent.answers.place import Place
 from agent.assignments import Assignments
@@ -326,7 +327,9 @@ class Agent:
 
     def answers(self) -> Answers:
         """Who answers users."""
-        return Answers(self._runtime, self._rooms.logs, self.place, self._builds())
+        name, cpu = self._settings.name, facts.cpu_of_machine(self._settings.cpu)
+        meter = top.Meter(name, cpu, self._runtime.stats, self._loop.look_up)
+        return Answers(self._runtime, self._rooms.logs, self.place, self._builds(), meter)
 
     def _builds(self) -> Builds:
         settings = self._settings

@@ -20,6 +20,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "logs": "Print what containers say.",
         "exec": "Run a command in a container.",
         "cp": "Copy files out of a container, or into it.",
+        "top": "What tasks and nodes use.",
         "events": "What happened, and why.",
         "why": "Why a task waits, or why it runs where it does.",
         "wait": "Wait until something is true.",

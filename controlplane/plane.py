@@ -17,6 +17,7 @@ from controlplane.api import (
     server,
     streaming,
     tokens,
+    top,
     users,
 )
 from controlplane.core import Grounds
@@ -115,6 +116,7 @@ class Plane(core.Core):
             self.changing,
             asking.Asking(self.source),
             streaming.Streaming(self.picture, self.sessions.relay, hands_on),
+            top.Top(self.picture, self.sessions.relay, hands_on),
             building.Building(self.picture, self.sessions.relay, hands_on, self._grant),
             operating.Operating(
                 tokens=self.tokens,

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from agent.answers import command, copying, output
+from agent.answers import command, copying, output, top
 from agent.answers.place import Place, Refused
 from agent.answers.user import User
 from agent.builds.answering import Builds
@@ -31,7 +31,10 @@ Find = Callable[[str, str], Place | None]
 
 
 class Answers:
-    def __init__(self, runtime: Runtime, log_directory: Path, find: Find, builds: Builds) -> None:
+    def __init__(
+        self, runtime: Runtime, log_directory: Path, find: Find, builds: Builds, meter: top.Meter
+    ) -> None:
+        self._meter = meter
         self._builds = builds
         self._runtime = runtime
         self._logs = log_directory
@@ -73,6 +76,8 @@ class Answers:
                     place = self._running(task, ask.copy.container)
                     end = control_pb2.ExecEnd(exit_code=await copying.copy(ask.copy, place, user))
                     await user.say(exec=control_pb2.ExecOutput(end=end))
+                case "top":
+                    await user.say(top=await self._meter.measure(ask.top))
                 case _:
                     await user.say(problem="this agent is too old to know what is asked")
         except Refused as refusal:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.runtime import cgroup, exits, freshness, journal, packets, sealed, spawn
+from agent.runtime import cgroup, cgroup_stats, exits, freshness, journal, packets, sealed, spawn
 from agent.runtime import plan as planning
 from agent.runtime.channel import Channel, Disconnected
 from agent.runtime.container import Exited, Launch, LaunchFailed, NoSuchContainer, Running, Usage
@@ -210,6 +210,12 @@ class Runtime:
         sandbox = self._sandboxes.get(name)
         group = f"{sandbox}/{name}" if sandbox else name
         return Usage(*self._cgroups.usage(f"{self.cgroup_root}/{group}"))
+
+    def stats(self, name: str) -> cgroup_stats.Stats:
+        """All that the kernel counts of a container, or of a whole sandbox; zero for one that is gone. Reads files."""
+        sandbox = self._sandboxes.get(name)
+        group = f"{sandbox}/{name}" if sandbox else name
+        return cgroup_stats.read(self._cgroups, f"{self.cgroup_root}/{group}")
 
     async def upgrade(self) -> None:
         """The shim becomes the code that now lies on disk, and keeps its children."""

@@ -15,6 +15,7 @@ from controlplane.api.operating import Operating
 from controlplane.api.reading import Reading
 from controlplane.api.sessions import Sessions
 from controlplane.api.streaming import Streaming
+from controlplane.api.top import Top
 from controlplane.api.users import Users
 from orch.v1 import control_pb2_grpc, sessions_pb2, sessions_pb2_grpc
 
@@ -48,6 +49,7 @@ class Control:
         changing: Changing,
         asking: Asking,
         streaming: Streaming,
+        top: Top,
         building: Building,
         operating: Operating,
         users: Users,
@@ -62,6 +64,7 @@ class Control:
         self.Why = asking.why
         self.Logs = streaming.logs
         self.Exec = streaming.exec
+        self.Top = top.top
         self.Build = building.build
         self.JoinToken = operating.join_token
         self.CertifyUser = users.certify
