@@ -297,8 +297,6 @@ class Keeper:
         oom = status != 0 and self.cgroups.oom_kills(entry["group"]) > 0
         entry |= {"state": journal.EXITED, "status": status, "oom_killed": oom, "at": at}
         self.journal.write(entry)
-        if not entry["namespaces"] & c.CLONE_NEWPID:
-            self._reap_orphans()
         self.on_exit(entry)
 
     def _reap_orphans(self) -> None:
@@ -383,6 +381,9 @@ class Keeper:
         def told(*_: object) -> None:
             if reply:
                 reply(answer)
+
+        if not container.entry["namespaces"] & c.CLONE_NEWPID:
+            self._reap_orphans()
 
         if "poststop" in container.entry["hooks"]:
             self._run_hooks(container, ("poststop",), "stopped", told)

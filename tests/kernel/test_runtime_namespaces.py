@@ -99,6 +99,20 @@ async def test_no_start_moves_the_first_process_of_another_pid_namespace(bench: 
     assert Path(f"/proc/{first.pid}/cgroup").read_text() == its
 
 
+async def test_what_a_container_without_a_pid_namespace_leaves_behind_is_killed_and_no_zombie(
+    bench: Any,
+) -> None:
+    script = "for i in 1 2 3; do ( setsid sleep 1111 & ); done; echo made; exit 0"
+    launch = launch_in(bench, new("mount"), "sh", "-c", script, name="leaver")
+    assert await said_by(bench, launch) == "made"
+    shim = bench.helper("shim")
+    assert len(_children(shim)) >= 3
+
+    await bench.runtime.remove("leaver")
+
+    assert _children(shim) == []
+
+
 async def test_clocks_may_be_moved_in_a_time_namespace(bench: Any) -> None:
     offsets = {"boottime": {"secs": 100_000_000}, "monotonic": {"secs": 5, "nanosecs": 7}}
     launch = launch_in(bench, new("mount", "pid", "time"), "cat", "/proc/uptime", timeOffsets=offsets)
@@ -139,3 +153,7 @@ async def test_a_namespace_that_is_not_there_is_a_sentence(bench: Any, tmp_path:
 
 def _space(pid: int, kind: str) -> str:
     return os.readlink(f"/proc/{pid}/ns/{_FILES[kind]}")
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
