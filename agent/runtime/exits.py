@@ -5,7 +5,14 @@ import os
 from agent.linux import syscalls
 from agent.runtime import journal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.runtime.eventloop import Loop
+
 _CLD_EXITED = 1
+_SIGKILL = 9
 
 
 def of_child(pidfd: int) -> "tuple[bool, int | None]":
@@ -17,6 +24,18 @@ def of_child(pidfd: int) -> "tuple[bool, int | None]":
     if info is None:
         return False, None
     return True, info.si_status << 8 if info.si_code == _CLD_EXITED else info.si_status
+
+
+def when_dead(loop: "Loop", pidfd: int, then: "Callable[[], None]") -> None:
+    """Kill a child, reap it, and go on."""
+
+    def over(_: int) -> None:
+        of_child(pidfd)
+        loop.forget(pidfd)
+        then()
+
+    syscalls.kill_process(pidfd, _SIGKILL)
+    loop.watch(pidfd, over)
 
 
 def reap_orphans(children: "set[int]") -> None:

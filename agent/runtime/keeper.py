@@ -5,7 +5,18 @@ import time
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import births, cgroup, cgroup_files, exits, handshake, journal, loglink, userns
+from agent.runtime import (
+    births,
+    cgroup,
+    cgroup_files,
+    entries,
+    exits,
+    handshake,
+    hookruns,
+    journal,
+    loglink,
+    userns,
+)
 from agent.runtime.eventloop import Loop
 
 TYPE_CHECKING = False
@@ -17,24 +28,6 @@ if TYPE_CHECKING:
     Packet = dict[str, Any]
     Reply = Callable[..., None]
 
-_PROCESS = (
-    *("env", "cwd", "uid", "gid", "groups", "umask", "capabilities", "rlimits", "seccomp"),
-    *("no_new_privileges", "oom_score_adj", "scheduler", "io_priority", "cpu_affinity"),
-    *("apparmor", "selinux", "console_size"),
-)
-"""What of a plan a second process needs."""
-_OUR_HOOKS = ("prestart", "createRuntime", "poststart", "poststop")
-"""The others run in the child."""
-_LATER: "Entry" = {"terminal": False, "hooks": {}, "told_to_hooks": {}}
-_LATER_OF_PROCESS: "Entry" = {
-    "scheduler": [],
-    "io_priority": None,
-    "cpu_affinity": {},
-    "console_size": [0, 0],
-    "apparmor": "",
-    "selinux": "",
-}
-"""What entries hold since the first version, with what is meant where it is missing."""
 _RETRY_SECONDS = 0.002
 _REMOVAL_SECONDS = 10.0
 _REAPED_WITHIN_SECONDS = 5.0
@@ -75,6 +68,7 @@ class Keeper:
         self.boot_id = journal.boot_id()
         self.log = loglink.LogLink(f"{run_dir}/log.sock")
         self.midwife = births.Midwife(cgroups, f"{run_dir}/root")
+        self.hooks = hookruns.HookRuns(self.midwife, loop, self._reap_orphans)
         self.containers: dict[str, Container] = {}
         self.visitors: set[int] = set()
         """Pids of second processes: children of ours that others reap."""
@@ -129,7 +123,7 @@ class Keeper:
             "root": root,
             "alone": not self.has_births(),
         }
-        container = Container(_entry(plan, self.boot_id))
+        container = Container(entries.made(plan, self.boot_id))
         container.reply = reply
         self.containers[name] = container
         try:
@@ -183,7 +177,7 @@ class Keeper:
             return
         is_over = birth.hear()
         if birth.hooks_are_due and not container.hooks:
-            self._run_hooks(container, ("prestart", "createRuntime"), "creating", self._hooked)
+            self.hooks.run(container, ("prestart", "createRuntime"), "creating", self._hooked)
         if not is_over:
             return
         self.loop.forget(birth.sock.fileno())
@@ -191,7 +185,7 @@ class Keeper:
         container.birth = None
         container.terminal = birth.terminal
         if failure := birth.outcome():
-            self.when_dead(container.pidfd, lambda: self._discard(container, failure))
+            exits.when_dead(self.loop, container.pidfd, lambda: self._discard(container, failure))
             return
         self._attach(container)  # not before: of a start that failed there is no end to tell
         entry = container.entry
@@ -199,7 +193,7 @@ class Keeper:
         entry["started_at"] = time.time()
         self.journal.write(entry)
         if "poststart" in entry["hooks"]:
-            self._run_hooks(container, ("poststart",), "running", self._started)
+            self.hooks.run(container, ("poststart",), "running", self._started)
         else:
             self._started(container, [])
 
@@ -211,37 +205,6 @@ class Keeper:
 
     # -- hooks --------------------------------------------------------------------------------------
 
-    def _run_hooks(
-        self,
-        container: Container,
-        kinds: tuple[str, ...],
-        status: str,
-        then: "Callable[[Container, list[str]], None]",
-    ) -> None:
-        """In a child, so that nobody else waits; then is told the step and message of a failure."""
-        entry = container.entry
-        state = {
-            **entry["told_to_hooks"],
-            "status": status,
-            "pid": entry["pid"] if status != "stopped" else 0,
-        }
-        container.hooks = runner = self.midwife.run_hooks(kinds, entry["hooks"], state)
-
-        def hear(_: int) -> None:
-            if not runner.hear():
-                return
-            self.loop.forget(runner.sock.fileno())
-            runner.sock.close()
-            self.when_dead(runner.pidfd, over)
-
-        def over() -> None:
-            os.close(runner.pidfd)
-            container.hooks = None
-            self._reap_orphans()
-            then(container, runner.outcome())
-
-        self.loop.watch(runner.sock.fileno(), hear)
-
     def _hooked(self, container: Container, failure: list[str]) -> None:
         birth = container.birth
         if birth is None:
@@ -251,15 +214,6 @@ class Keeper:
             syscalls.kill_process(birth.pidfd, _SIGKILL)
         else:
             birth.hooked()
-
-    def when_dead(self, pidfd: int, then: "Callable[[], None]") -> None:
-        def over(_: int) -> None:
-            exits.of_child(pidfd)
-            self.loop.forget(pidfd)
-            then()
-
-        syscalls.kill_process(pidfd, _SIGKILL)
-        self.loop.watch(pidfd, over)
 
     def _discard(self, container: Container, failure: list[str]) -> None:
         """A start that failed leaves nothing; only then is it reported."""
@@ -386,7 +340,7 @@ class Keeper:
             self._reap_orphans()
 
         if "poststop" in container.entry["hooks"]:
-            self._run_hooks(container, ("poststop",), "stopped", told)
+            self.hooks.run(container, ("poststop",), "stopped", told)
         else:
             told()
 
@@ -424,14 +378,14 @@ class Keeper:
         if entry is None:
             self.journal.forget(name)
             return
-        container = Container(_completed(entry))
+        container = Container(entries.completed(entry))
         self.containers[name] = container
         if entry["boot_id"] != self.boot_id:
             self._mark_ended(entry, None)
             return
         if entry["state"] == journal.STARTING:
             # Nobody was told that it runs. Its process has seen the socket close, or ends now.
-            container.pidfd = _open_same(entry["pid"], entry["start_time"])
+            container.pidfd = entries.open_same(entry["pid"], entry["start_time"])
             self._kill_all(container)
             self._discard(container, ["start", "the shim ended while it started"])
             return
@@ -441,7 +395,7 @@ class Keeper:
             container.fifos = self._hold(name)
         if entry["state"] == journal.EXITED:
             return
-        container.pidfd = _open_same(entry["pid"], entry["start_time"])
+        container.pidfd = entries.open_same(entry["pid"], entry["start_time"])
         if container.pidfd >= 0:
             self.loop.watch(container.pidfd, lambda _: self._end(container))
             return
@@ -460,53 +414,3 @@ class Keeper:
     def _attach(self, container: Container) -> None:
         path = self.journal.path(container.entry["container"])
         self.log.attach(container.entry, path, container.pidfd, container.terminal)
-
-
-def _entry(plan: "Packet", boot_id: str) -> "Entry":
-    return {
-        "container": plan["container"],
-        "sandbox": plan["sandbox"],
-        "group": plan["group"],
-        "state": journal.STARTING,
-        "pid": 0,
-        "start_time": 0,
-        "started_at": 0.0,
-        "status": None,
-        "oom_killed": False,
-        "at": 0.0,
-        "acknowledged": False,
-        "boot_id": boot_id,
-        "namespaces": births.kinds(plan),
-        "process": {key: plan[key] for key in _PROCESS},
-        "terminal": plan["stdio"] == "terminal",
-        "hooks": {kind: one for kind, one in plan["hooks"].items() if kind in _OUR_HOOKS},
-        "told_to_hooks": plan["state"] if plan["hooks"] else {},
-        "log": {
-            "directory": plan["logs"],
-            "max_bytes": plan["log_max_bytes"],
-            "files": plan["log_max_files"],
-        },
-    }
-
-
-def _completed(entry: "Entry") -> "Entry":
-    """An entry that an older shim has written lacks what that did not know."""
-    for key, value in _LATER.items():
-        entry.setdefault(key, value)
-    for key, value in _LATER_OF_PROCESS.items():
-        entry["process"].setdefault(key, value)
-    return entry
-
-
-def _open_same(pid: int, start_time: int) -> int:
-    """A pidfd of the very process that the journal means; -1 when it is gone."""
-    if not pid:  # killed between clone and the journal
-        return -1
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return -1
-    if journal.start_time(pid) == start_time:
-        return pidfd
-    os.close(pidfd)
-    return -1

@@ -81,7 +81,7 @@ class Visitors:
         birth.sock.close()
         passed = (birth.terminal,) if birth.terminal >= 0 else ()
         if failure := birth.outcome():
-            self.keeper.when_dead(birth.pidfd, lambda: self._left(process, None))
+            exits.when_dead(self.loop, birth.pidfd, lambda: self._left(process, None))
             reply({"error": failure})
         else:
             reply({"pid": birth.pid}, passed)
