@@ -5,7 +5,6 @@ import os
 from agent.orchrun import state
 from agent.orchrun.errors import Failed, Misused
 from agent.orchrun.store import Store
-from agent.runtime import cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ class Call:
     @property
     def cgroups(self) -> "Cgroups":
         if self._cgroups is None:
+            from agent.runtime import cgroup  # with it comes ctypes, which takes as long as all the rest
+
             self._cgroups = cgroup.detect()
         return self._cgroups
 
@@ -69,7 +70,7 @@ class Call:
         return self.store.read(container)
 
     def status(self, record: "Record") -> str:
-        return state.status(self.store, record, self.cgroups)
+        return state.status(self, record)
 
 
 def default_root() -> str:

@@ -5,6 +5,7 @@ would run it once more, as a process of the container that may open it for writi
 verbs execute themselves again from a read-only view of it. This file imports nothing before that.
 """
 
+import gc
 import os
 import sys
 
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _FORKS_INTO_CONTAINERS = {"create", "run", "exec"}
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1]; from agent.orchrun import main; main.main()"
+_BOOT = (
+    "import gc, sys; gc.disable(); sys.path.insert(0, sys.argv[1]); del sys.argv[1];"
+    " from agent.orchrun import main; main.main()"
+)
+"""What lives for milliseconds collects no garbage."""
 _CODE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def main() -> "NoReturn":
+    gc.disable()
     if _FORKS_INTO_CONTAINERS & set(sys.argv[1:]):
         from agent.runtime import sealed
 

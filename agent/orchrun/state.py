@@ -8,8 +8,8 @@ from agent.runtime import journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from agent.orchrun.call import Call
     from agent.orchrun.store import Record, Store
-    from agent.runtime.cgroup import Cgroups
 
 CREATING = "creating"
 CREATED = "created"
@@ -18,14 +18,14 @@ PAUSED = "paused"
 STOPPED = "stopped"
 
 
-def status(where: "Store", record: "Record", cgroups: "Cgroups") -> str:
+def status(call: "Call", record: "Record") -> str:
     if not is_alive(record):
         return STOPPED
-    if record["group"] and cgroups.is_frozen(record["group"]):
+    if record["group"] and call.cgroups.is_frozen(record["group"]):
         return PAUSED
     if record["creating"]:
         return CREATING
-    return CREATED if is_waiting(where, record["id"]) else RUNNING
+    return CREATED if is_waiting(call.store, record["id"]) else RUNNING
 
 
 def is_alive(record: "Record") -> bool:

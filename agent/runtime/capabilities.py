@@ -3,7 +3,9 @@
 Docker's without NET_RAW, with which one task forges packets of its neighbours, and MKNOD.
 """
 
-from collections.abc import Iterable
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NAMES = [
     "CHOWN",
@@ -71,7 +73,7 @@ DEFAULT = tuple(
 BITS = {f"CAP_{name}": bit for bit, name in enumerate(NAMES)}
 
 
-def mask(names: Iterable[str]) -> int:
+def mask(names: "Iterable[str]") -> int:
     """Names to a bit mask; KeyError names the one that is unknown."""
     total = 0
     for name in names:
