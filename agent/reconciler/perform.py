@@ -13,14 +13,24 @@ from agent.linux import permitted
 from agent.network.attachment import Attached
 from agent.probes.prober import Prober
 from agent.probes.schedule import Probes, Target
-from agent.reconciler import accounts, confinement, image_files, log_tail, observed, run_name, step, trouble
+from agent.reconciler import (
+    accounts,
+    advice,
+    confinement,
+    image_files,
+    log_tail,
+    observed,
+    run_name,
+    step,
+    trouble,
+)
 from agent.reconciler.asked import Asked
 from agent.reconciler.configuration import Mounted, configuration
 from agent.reconciler.files import Files, Naming
 from agent.reconciler.observed import Fact, Observed
 from agent.reconciler.report import MOST_TAIL_LINES
 from agent.reconciler.rooms import Images, Network, Runtime
-from agent.runtime.container import Launch, NoSuchContainer
+from agent.runtime.container import Launch, LaunchFailed, NoSuchContainer
 from orch.model.container import ContainerSpec
 from orch.model.probe import Health
 
@@ -150,7 +160,10 @@ class Performer:
             logs=logs,
             init=spec.init,
         )
-        running = await self.rooms.runtime.launch(launch)
+        try:
+            running = await self.rooms.runtime.launch(launch)
+        except LaunchFailed as failure:
+            raise advice.of(failure, spec, image.layers, launch.config["process"]) from failure
         return observed.Launched(spec.name, what.run, running, image.digest)
 
     def _probe(self, asked: Asked, seen: Observed, what: step.StartProbes) -> Fact:
