@@ -8,7 +8,7 @@ import os
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import handshake, init, labels, privileges, seccomp_load, terminal, userns
+from agent.runtime import handshake, init, labels, payload, privileges, seccomp_load, terminal, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _become(
     if not is_inside:
         init.enter_directory(plan["cwd"], is_made=False, is_last=True)
     labels.write(plan, proc)
-    init.execute(plan, sock)
+    payload.execute(plan, sock)
 
 
 def _run_on(plan: "Plan", when: str) -> None:

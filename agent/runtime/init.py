@@ -17,6 +17,7 @@ from agent.runtime import (
     labels,
     namespaces,
     packets,
+    payload,
     privileges,
     rootfs,
     seccomp_load,
@@ -34,12 +35,9 @@ if TYPE_CHECKING:
     Plan = dict[str, Any]
 
 _LAST_RESORT = 255
-_SIGPIPE = 13
 _MOST_DESCRIPTORS = 0x7FFFFFFF
 _MOST_USERS_BYTES = 1 << 20
-_MOST_NAMES = 5
 _NULL_DEVICE = os.makedev(1, 3)
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def last_capability() -> int:
@@ -132,7 +130,7 @@ def _start(plan: "Plan", sock: "_socket.socket", proc: int, pid: int) -> None:
     try:
         hooks.run("startContainer", plan["hooks"], {**plan["state"], "status": "created", "pid": pid})
         labels.write(plan, proc)
-        execute(plan, sock)
+        payload.execute(plan, sock)
     except handshake.StepFailed as failure:
         report(sock, failure.step, failure.message)
     os._exit(_LAST_RESORT)
@@ -178,6 +176,7 @@ def filter_and_drop(plan: "Plan", last_capability: int) -> None:
     if plan["stdio"] == "inherit":
         _own_standard_streams(plan["uid"])
     privileges.schedule(plan)
+    privileges.persona(plan)
     if not plan["no_new_privileges"]:
         seccomp_load.load(plan)
     privileges.drop(plan, last_capability)
@@ -196,71 +195,10 @@ def _own_standard_streams(uid: int) -> None:
 
 def _wait_at_gate(plan: "Plan", sock: "_socket.socket") -> "_socket.socket":
     """Created; what goes wrong from here on is heard by whoever starts it."""
-    _look_up(plan["args"][0], plan["env"])
+    payload.look_up(plan["args"][0], plan["env"])
     packets.send(sock, handshake.CREATED)
     sock.close()
     return gate.wait(plan["gate"])
-
-
-def execute(plan: "Plan", sock: "_socket.socket") -> None:
-    """Replace this process by the payload; on failure say which file was missing where."""
-    packets.send(sock, handshake.READY)
-    syscalls.default_signal(_SIGPIPE)  # Python ignores it, and a payload would inherit that
-    syscalls.close_range(3 + plan["preserve_fds"], 0xFFFFFFFF, c.CLOSE_RANGE_CLOEXEC)
-    if plan["no_new_privileges"]:
-        seccomp_load.load(plan)
-    args, env = plan["args"], plan["env"]
-    denied = None
-    for path in _candidates(args[0], env):
-        try:
-            os.execve(path, args, env)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError as error:
-            denied = handshake.failed("exec", f"exec {path}", error, "it must be a file with the x bit")
-        except OSError as error:
-            raise handshake.failed("exec", f"exec {path}", error) from None
-    raise denied or _missing(args[0], env.get("PATH", _DEFAULT_PATH))
-
-
-def _candidates(name: str, env: dict[str, str]) -> list[str]:
-    if "/" in name:
-        return [name]
-    return [f"{part or '.'}/{name}" for part in env.get("PATH", _DEFAULT_PATH).split(":")]
-
-
-def _look_up(name: str, env: dict[str, str]) -> None:
-    """What can be known before exec: so that create fails, and not only start."""
-    there = [path for path in _candidates(name, env) if os.path.exists(path)]
-    if not there:
-        raise _missing(name, env.get("PATH", _DEFAULT_PATH))
-    if not any(os.path.isfile(path) and os.access(path, os.X_OK) for path in there):
-        why = "permission denied; it must be a file with the x bit"
-        raise handshake.StepFailed("exec", f"exec {there[0]}: {why}")
-
-
-def _missing(name: str, path: str) -> handshake.StepFailed:
-    if "/" not in name:
-        return handshake.StepFailed("exec", f"exec {name}: not found in PATH ({path}) of the image")
-    if os.path.lexists(name):
-        why = "its interpreter or the target of the link is missing in the image"
-        return handshake.StepFailed("exec", f"exec {name}: the file is there, but {why}")
-    directory = os.path.dirname(name)
-    try:
-        there = _nearest(os.path.basename(name), os.listdir(directory))
-    except OSError:
-        return handshake.StepFailed("exec", f"exec {name}: no such file in the image; nor is {directory}/")
-    hint = f"{directory} holds {', '.join(there)}" if there else f"{directory} is empty"
-    return handshake.StepFailed("exec", f"exec {name}: no such file in the image; {hint}")
-
-
-def _nearest(wanted: str, names: list[str]) -> list[str]:
-    """The few that begin most like it."""
-
-    def distance(name: str) -> tuple[int, str]:
-        return -len(os.path.commonprefix([wanted.lower(), name.lower()])), name  # noqa: RUF071  letters
-
-    return sorted(names, key=distance)[:_MOST_NAMES]
 
 
 def join_keyring(plan: "Plan") -> None:
