@@ -64,24 +64,26 @@ def map_ids(fd: int, users: int, source: str, *, recursive: bool = False) -> Non
     except OSError as error:
         hint = ""
         if error.errno in {errno.EINVAL, errno.EPERM}:
+            which = _file_systems(source, below=recursive)
             hint = (
-                f"{_file_system(source)} cannot show files under other owners on Linux {os.uname().release}; "
-                "move it, or run with the host's user namespace (security.userNamespace: host)"
+                f"{which} cannot show files under other owners on Linux {os.uname().release}; move it, or "
+                "run without a user namespace (security.userNamespace: false)"
             )
         raise handshake.failed("mounts", f"map the owners of {source}", error, hint) from None
 
 
-def _file_system(path: str) -> str:
-    """What is mounted there, as /proc/self/mountinfo calls it."""
-    path, best, kind = os.path.realpath(path), "", "its file system"
+def _file_systems(path: str, *, below: bool) -> str:
+    """What is mounted there and, where that matters, below it, as /proc/self/mountinfo calls it."""
+    path, best, kind, others = os.path.realpath(path), "", "its file system", []
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
             for line in table:
                 fields = line.split(" ")
-                place = fields[4]
-                inside = place in {"/", path} or path.startswith(f"{place}/")
-                if inside and len(place) >= len(best):
-                    best, kind = place, fields[fields.index("-") + 1]
+                place, this = fields[4], fields[fields.index("-") + 1]
+                if (place in {"/", path} or path.startswith(f"{place}/")) and len(place) >= len(best):
+                    best, kind = place, this
+                elif below and place.startswith(f"{path}/"):
+                    others.append(f"{this} (mounted on {place})")
     except (OSError, ValueError):
         return kind
-    return f"{kind} (mounted on {best})"
+    return " or ".join([f"{kind} (mounted on {best})", *others])

@@ -73,5 +73,5 @@ def _check_process(process: "Mapping[str, Any]", made: "Plan") -> None:
         if made[kind] and outside(made[kind], number) < 0:
             last = max(first + count - 1 for first, _, count in made[kind])
             why = f"{number} is not in the container's user namespace, which ends at {last}"
-            hint = "run as another user, or with the host's user namespace (security.userNamespace: host)"
+            hint = "run as another user, or without a user namespace (security.userNamespace: false)"
             raise refusals.refused(f"process.user.{key}", f"{why}; {hint}")

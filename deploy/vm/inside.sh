@@ -1,7 +1,7 @@
 #!/bin/sh
 # The test machine with the host's files as its root, all read-only: makes it a machine, and runs the tests.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-export HOME=/run TMPDIR=/run PYTHONDONTWRITEBYTECODE=1 ORCH_TEST_PATIENCE=6
+export HOME=/run TMPDIR=/var/tmp PYTHONDONTWRITEBYTECODE=1 ORCH_TEST_PATIENCE=6
 mount -t devtmpfs dev /dev
 stty -onlcr < /dev/ttyS0
 exec < /dev/null > /dev/ttyS0 2>&1
@@ -17,6 +17,8 @@ for directory in /run /tmp /var/tmp; do
         *) mount -t tmpfs -o mode=1777 tmpfs "$directory" ;;
     esac
 done
+mount -t ext4 /dev/vda /var/tmp
+chmod 1777 /var/tmp
 mount --make-rshared /
 ip link set lo up
 hostname orch-vm

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 CACHE = supplies.CACHE
 WITHIN_SECONDS = 15 * 60
+DISK_BYTES = 1 << 30
 OPTIONS = ("-m", "not etcd and not registry and not cluster", "--tb=short", "--color=no")
 
 
@@ -30,12 +31,13 @@ def main(arguments: list[str]) -> int:
     supplies.have_qemu()
     supplies.have_kernel()
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        initramfs, result = Path(scratch, "initramfs"), Path(scratch, "result")
+        initramfs, result, disk = (Path(scratch, name) for name in ("initramfs", "result", "disk"))
+        _format(disk)
         command = [sys.executable, "-m", "pytest", *OPTIONS, *(arguments or _tests())]
         job = f"project={shlex.quote(str(ROOT))}\ncommand={shlex.quote(shlex.join(command))}\n"
         supplies.pack(initramfs, {"init": HERE / "boot.sh", "job": job})
         try:
-            machine = _machine(initramfs, result)
+            machine = _machine(initramfs, result, disk)
             subprocess.run(machine, stdin=subprocess.DEVNULL, timeout=WITHIN_SECONDS, check=False)
         except subprocess.TimeoutExpired:
             supplies.say(f"the machine was not done after {WITHIN_SECONDS} s and was ended")
@@ -52,7 +54,14 @@ def _tests() -> list[str]:
     return ["tests/agent/runtime", *sorted(map(str, Path("tests/kernel").glob("test_runtime_*.py")))]
 
 
-def _machine(initramfs: Path, result: Path) -> list[str]:
+def _format(disk: Path) -> None:
+    """For the tests' own files: on Linux 6.1 a tmpfs cannot show them under other owners, as nodes do."""
+    with disk.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", str(disk)], check=True)
+
+
+def _machine(initramfs: Path, result: Path, disk: Path) -> list[str]:
     """It speaks on our output, and tells the exit code on its second serial line."""
     words = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off random.trust_cpu=on rdinit=/init"
     return [
@@ -60,6 +69,7 @@ def _machine(initramfs: Path, result: Path) -> list[str]:
         *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-serial", "stdio", "-serial", f"file:{result}"),
+        *("-drive", f"file={disk},format=raw,if=virtio,cache=unsafe"),
         *("-kernel", str(CACHE / "kernel" / "vmlinuz"), "-initrd", str(initramfs), "-append", words),
         *("-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"),
     ]
