@@ -4,7 +4,7 @@ import os
 import resource
 import time
 
-from agent.orchrun import bundle, console, ending, failure, grantable, inherited, store
+from agent.orchrun import bundle, console, ending, failure, inherited, store
 from agent.orchrun.errors import Failed, Misused
 from agent.runtime import births, cgroup_place, gate, journal, plan, plan_seccomp
 
@@ -132,13 +132,14 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
     count, listening = preserved(call.options.number("preserve-fds"))
     if listening:
         config["process"]["env"] = [*(config["process"].get("env") or []), *listening]
-    grantable.limit(config.get("process") or {}, call.log)
     made: Plan = plan.of_config(
         {**config, "linux": {key: value for key, value in linux.items() if key not in _OURS}},
         container=container,
         root=found.rootfs,
         bundle=found.path,
     )
+    for warning in made["warnings"]:
+        call.log.warning(warning)
     made["seccomp"] = plan_seccomp.plan(linux.get("seccomp"), f"{call.store.root}/{store.FILTERS}")
     keep_file_limit(made)
     made |= {"preserve_fds": count, "group": "", "root": "", "alone": True}
@@ -211,6 +212,7 @@ def _kept(config: "Plan", made: "Plan") -> "Plan":
         "process": config["process"],
         "seccomp": made["seccomp"],
         "keyring": made["keyring"],
+        "personality": made["personality"],
         "hooks": made["hooks"],
         "namespaces": births.kinds(made),
         "userns": made.get("userns") or {},

@@ -77,7 +77,7 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
     refusals.unsupported(
         linux,
         "linux.",
-        "cgroupsPath intelRdt memoryPolicy mountLabel netDevices personality",
+        "cgroupsPath intelRdt memoryPolicy mountLabel netDevices",
     )
     version = config.get("ociVersion", "")
     state = {
@@ -105,6 +105,7 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         **plan_mounts.plan(config, bundle),
         **plan_namespaces.plan(config),
         **plan_process.plan(process),
+        "personality": plan_process.personality(linux.get("personality") or {}),
         "warnings": plan_process.warnings(process),
     }
     plan_namespaces.check_mounts(made)

@@ -36,6 +36,7 @@ _SCHED_FLAGS = {
 }
 _IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 _IO_CLASS_SHIFT = 13
+_PERSONALITIES = {"": None, "LINUX": 0x0, "LINUX32": 0x8}
 _OOM = range(-1000, 1001)
 
 
@@ -64,6 +65,16 @@ def plan(process: "Mapping[str, Any]") -> "Plan":
         "selinux": process.get("selinuxLabel") or "",
         "console_size": _size(process.get("consoleSize") or {}),
     }
+
+
+def personality(wanted: "Mapping[str, Any]") -> int | None:
+    """What `uname -m` says and 32-bit programs expect; None leaves it as it is. There are no flags yet."""
+    domain = wanted.get("domain") or ""
+    if domain not in _PERSONALITIES:
+        raise refusals.refused("linux.personality.domain", f"{domain} is neither LINUX nor LINUX32")
+    if wanted.get("flags"):
+        raise refusals.refused("linux.personality.flags", f"{wanted['flags'][0]}: no flag is known")
+    return _PERSONALITIES[domain]
 
 
 def environment(entries: "list[str]") -> dict[str, str]:

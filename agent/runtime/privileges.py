@@ -58,6 +58,16 @@ def schedule(plan: "Plan") -> None:
         raise handshake.failed("scheduler", "set the scheduler", error, hint) from None
 
 
+def persona(plan: "Plan") -> None:
+    wanted = plan.get("personality")
+    if wanted is None:
+        return
+    try:
+        syscalls.personality(wanted)
+    except OSError as error:
+        raise handshake.failed("personality", f"become {wanted:#x}", error) from None
+
+
 def drop(plan: "Plan", last_capability: int) -> None:
     """From root to what the plan allows; nothing after this can take it back.
 

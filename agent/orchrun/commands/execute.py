@@ -2,7 +2,7 @@
 
 import os
 
-from agent.orchrun import console, failure, foreground, grantable, inherited, jsontext, making, state
+from agent.orchrun import console, failure, foreground, inherited, jsontext, making, state
 from agent.orchrun.call import Call
 from agent.orchrun.errors import Failed, Misused
 from agent.runtime import births, plan_process
@@ -123,7 +123,8 @@ def _plan(call: Call, record: "Record", kept: "Plan", process: "Plan") -> "Plan"
     count, listening = making.preserved(call.options.number("preserve-fds"))
     if listening:
         process["env"] = [*(process.get("env") or []), *listening]
-    grantable.limit(process, call.log)
+    for warning in plan_process.warnings(process):
+        call.log.warning(warning)
     made = plan_process.plan(process)
     making.keep_file_limit(made)
     return {
@@ -135,6 +136,7 @@ def _plan(call: Call, record: "Record", kept: "Plan", process: "Plan") -> "Plan"
         "userns": kept["userns"],
         "seccomp": kept["seccomp"],
         "keyring": kept["keyring"],
+        "personality": kept["personality"],
         "stdio": "terminal" if process.get("terminal") else "inherit",
         "console_socket": -1,
         "preserve_fds": count,
