@@ -206,7 +206,6 @@ def main(arguments: list[str]) -> None:
     run_dir, _, cgroup_root, listener = arguments
     lock = os.open(f"{run_dir}/log.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    os.umask(0o027)
     os.set_inheritable(int(listener), False)
     syscalls.name_process("orch-log")
     os.nice(_NICE)  # a flood is written when nobody else needs the processor
@@ -214,6 +213,7 @@ def main(arguments: list[str]) -> None:
     group = f"{cgroup_root}/{HELPERS_GROUP}"
     cgroups.create_helper(group)
     cgroups.join(group)
+    os.umask(0o027)  # not before: who has users of its own must be able to pass the groups above its own
     Logger(int(listener), f"{run_dir}/log.scratch").run()
 
 

@@ -73,6 +73,7 @@ def containers_live_in_their_own_unit(machine: Machine) -> None:
     for pid, _ in _containers(machine):
         assert machine.run(f"cat /proc/{pid}/cgroup").startswith(f"0::{TASKS}/")
         assert machine.run(f"cat /proc/{pid}/oom_score_adj") == "0"
+    assert machine.run("systemctl show -P ControlGroup orch-tasks") == TASKS
     helpers = machine.run(f"wc -l < /sys/fs/cgroup{TASKS}/_helpers/cgroup.procs")
     assert int(helpers) == 3, f"shim, log process and name server, and not {helpers}"
     main = machine.run("systemctl show -P MainPID orch-agent")

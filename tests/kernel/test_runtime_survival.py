@@ -279,3 +279,10 @@ async def _acknowledged(bench: Any, container: str) -> None:
 
 def _ignore(_event: dict[str, Any]) -> None:
     """Another one hears it too."""
+
+
+async def test_whoever_has_users_of_their_own_can_pass_the_groups_above_theirs(bench: Any) -> None:
+    mount = Path("/sys/fs/cgroup")
+    groups = [*mount.glob(bench.cgroup_root), *mount.glob(f"*/{bench.cgroup_root}")]
+    assert groups
+    assert {group.stat().st_mode & 0o777 for group in groups} == {0o755}
