@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.runtime import cgroup
+from agent.runtime import cgroup, container
 
 pytestmark = pytest.mark.root
 
@@ -58,6 +58,18 @@ async def test_the_main_process_outlives_the_oom_kill_of_a_child(bench: Any) -> 
 
     assert "child 137" in said
     assert (exited.exit_code, exited.oom_killed) == (0, False)
+
+
+async def test_a_limit_that_the_kernel_refuses_is_told_by_its_key(bench: Any) -> None:
+    launch = bench.launch_of("true")
+    launch.config["linux"]["resources"]["cpu"] = {"quota": 5000, "period": 9_000_000}
+
+    with pytest.raises(
+        container.LaunchFailed, match=r"linux\.resources\.cpu\.(period|quota) .*9000000"
+    ) as refused:
+        await bench.runtime.launch(launch)
+
+    assert refused.value.step == "cgroup"
 
 
 def _read(bench: Any, container: str, *names: str) -> dict[str, str]:
