@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PROCESS = (
     *("env", "cwd", "uid", "gid", "groups", "umask", "capabilities", "rlimits", "seccomp"),
     *("no_new_privileges", "oom_score_adj", "scheduler", "io_priority", "cpu_affinity"),
-    *("apparmor", "selinux", "console_size"),
+    *("apparmor", "selinux", "console_size", "personality"),
 )
 """What of a plan a second process needs."""
 _OUR_HOOKS = ("prestart", "createRuntime", "poststart", "poststop")
@@ -30,6 +30,7 @@ _LATER_OF_PROCESS: "Entry" = {
     "console_size": [0, 0],
     "apparmor": "",
     "selinux": "",
+    "personality": None,
 }
 """What entries hold since the first version, with what is meant where it is missing."""
 

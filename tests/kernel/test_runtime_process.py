@@ -86,6 +86,25 @@ async def test_a_deadline_process_may_be_made_although_it_could_not_fork(bench: 
     assert os.sched_getscheduler(running.pid) == 6
 
 
+async def test_a_personality_is_that_of_every_process_of_a_container(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["linux"]["personality"] = {"domain": "LINUX32"}
+
+    running = await bench.runtime.launch(
+        edited(bench, edit, "sh", "-c", "cat /proc/self/personality; exec sleep 60")
+    )
+    await bench.heard(running.container, "00000008")
+    reader, writer = os.pipe()
+    entered = await bench.runtime.enter(
+        running.container, args=["cat", "/proc/self/personality"], stdout=writer
+    )
+    os.close(writer)
+
+    assert await entered.wait() == 0
+    assert os.read(reader, 100).strip() == b"00000008"
+    os.close(reader)
+
+
 async def test_a_wrong_scheduler_is_a_sentence(bench: Any) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["process"]["scheduler"] = {"policy": "SCHED_FIFO", "priority": 1000}
