@@ -142,6 +142,8 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
         call.log.warning(warning)
     made["seccomp"] = plan_seccomp.plan(linux.get("seccomp"), f"{call.store.root}/{store.FILTERS}")
     keep_file_limit(made)
+    if not made["userns"]:
+        limit_capabilities(made)
     made |= {"preserve_fds": count, "group": "", "root": "", "alone": True}
     made["keyring"] = "" if call.options.flag("no-new-keyring") else f"_ses.{container}"
     if call.manager != "disabled":
@@ -153,6 +155,13 @@ def keep_file_limit(made: "Plan") -> None:
     """Where a configuration says nothing of open files, our caller's limit is meant, not the agent's default."""
     if resource.RLIMIT_NOFILE not in [kind for kind, _, _ in made["rlimits"]]:
         made["rlimits"].append([resource.RLIMIT_NOFILE, *resource.getrlimit(resource.RLIMIT_NOFILE)])
+
+
+def limit_capabilities(made: "Plan") -> None:
+    """To what we have ourselves: so much is `--privileged` on this machine."""
+    with open("/proc/self/status", encoding="utf-8") as table:
+        ours = next(int(line.split()[1], 16) for line in table if line.startswith("CapPrm:"))
+    made["capabilities"] = {kind: mask & ours for kind, mask in made["capabilities"].items()}
 
 
 def _group(call: "Call", path: str, container: str) -> str:

@@ -127,6 +127,8 @@ def _plan(call: Call, record: "Record", kept: "Plan", process: "Plan") -> "Plan"
         call.log.warning(warning)
     made = plan_process.plan(process)
     making.keep_file_limit(made)
+    if not kept["userns"]:
+        making.limit_capabilities(made)
     return {
         **made,
         "container": record["id"],
