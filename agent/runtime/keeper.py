@@ -37,7 +37,7 @@ _SIGKILL = 9
 class Container:
     """What the shim holds of one container: its entry in the journal, and descriptors."""
 
-    __slots__ = ("birth", "entry", "fifos", "hooks", "pidfd", "reply", "terminal")
+    __slots__ = ("birth", "entry", "fifos", "hooks", "memory_limit", "pidfd", "reply", "terminal")
 
     def __init__(self, entry: "Entry") -> None:
         self.entry = entry
@@ -46,6 +46,7 @@ class Container:
         self.terminal = -1
         """The master of its terminal; the logger has it too, so that one of us can give it to the other."""
         self.hooks: births.Birth | None = None
+        self.memory_limit = 0
         self.birth: births.Birth | None = None
         self.reply: Reply | None = None
 
@@ -125,6 +126,7 @@ class Keeper:
         }
         container = Container(entries.made(plan, self.boot_id))
         container.reply = reply
+        container.memory_limit = plan["memory_limit"]
         self.containers[name] = container
         try:
             self._prepare(container, plan)
@@ -185,6 +187,7 @@ class Keeper:
         container.birth = None
         container.terminal = birth.terminal
         if failure := birth.outcome():
+            failure = self._explained(container, failure)
             exits.when_dead(self.loop, container.pidfd, lambda: self._discard(container, failure))
             return
         self._attach(container)  # not before: of a start that failed there is no end to tell
@@ -196,6 +199,16 @@ class Keeper:
             self.hooks.run(container, ("poststart",), "running", self._started)
         else:
             self._started(container, [])
+
+    def _explained(self, container: Container, failure: list[str]) -> list[str]:
+        """Who was killed could not say why; its cgroup may know."""
+        if failure[0] != "start" or not self.cgroups.oom_kills(container.entry["group"]):
+            return failure
+        limit = f"{container.memory_limit / (1 << 20):g}Mi"
+        return [
+            "start",
+            f"memory limit {limit} is below the 1Mi or so that the runtime needs to start; raise it",
+        ]
 
     def _started(self, container: Container, _: list[str]) -> None:
         reply, container.reply = container.reply, None

@@ -96,6 +96,7 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         "init": False,
         "limits": plan_resources.limits(linux.get("resources") or {}),
         "seccomp": plan_seccomp.plan(linux.get("seccomp")),
+        "memory_limit": ((linux.get("resources") or {}).get("memory") or {}).get("limit") or 0,
         "hooks": plan_hooks.plan(config.get("hooks") or {}),
         "state": state,
         "stdio": "terminal" if process.get("terminal") else "inherit",

@@ -179,7 +179,7 @@ async def test_two_hundred_layers_fit(bench: Any, tmp_path: Path) -> None:
             "join /run/netns/nowhere-at-all: no such file",
         ),
         (["sh"], {"mounts": [spec.bind("/no/such/dir", "/data")]}, "mounts", "/no/such/dir: no such file"),
-        (["sh"], {"memory_bytes": 4096}, "start", "limit may be too low"),
+        (["sh"], {"memory_bytes": 4096}, "start", "memory limit 0.00390625Mi was used up"),
         (
             ["sh"],
             {"mounts": [{"type": "lustre", "destination": "/x"}]},
