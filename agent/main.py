@@ -329,7 +329,8 @@ class Agent:
         """Who answers users."""
         name, cpu = self._settings.name, facts.cpu_of_machine(self._settings.cpu)
         meter = top.Meter(name, cpu, self._runtime.stats, self._loop.look_up)
-        return Answers(self._runtime, self._rooms.logs, self.place, self._builds(), meter)
+        library = self._images.library
+        return Answers(self._runtime, self._rooms.logs, self.place, self._builds(), meter, library)
 
     def _builds(self) -> Builds:
         settings = self._settings

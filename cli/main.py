@@ -34,7 +34,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "taint": "Set or remove taints of a node.",
     },
     "More": {
-        "image": "Build images for the cluster.",
+        "image": "Build, list, name and carry images.",
         "explain": "What a key of a manifest is for.",
         "schema": "Print the JSON Schema of manifests, for editors.",
         "dev": "A whole cluster on this machine.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from controlplane import core
@@ -11,6 +12,7 @@ from controlplane.api import (
     datadir,
     forwarding,
     founding,
+    images,
     join,
     operating,
     reading,
@@ -83,6 +85,9 @@ class Plane(core.Core):
     def _grant(self, repositories: frozenset[str], seconds: float) -> str:
         return self.registry.grant(repositories, seconds) if self.registry else ""
 
+    async def _tags(self) -> Sequence[images.Tagged]:
+        return await self.registry.tags() if self.registry else ()
+
     async def _start_registry(self) -> None:
         settings = self._grounds.settings
         if not settings.registry_listen:
@@ -118,6 +123,7 @@ class Plane(core.Core):
             streaming.Streaming(self.picture, self.sessions.relay, hands_on),
             top.Top(self.picture, self.sessions.relay, hands_on),
             building.Building(self.picture, self.sessions.relay, hands_on, self._grant),
+            images.ListingImages(self.picture, self.sessions.relay, hands_on, self._tags),
             operating.Operating(
                 tokens=self.tokens,
                 join_address=_public_join_address(grounds.settings),
@@ -127,6 +133,7 @@ class Plane(core.Core):
                 store_age=self._store_age,
                 clock=grounds.clock,
                 version_name=VERSION,
+                registry_address=grounds.settings.registry_address,
             ),
             users.Users(grounds.authority, (grounds.settings.advertise,), grounds.clock),
         )

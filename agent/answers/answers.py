@@ -9,10 +9,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from agent.answers import command, copying, output, top
+from agent.answers import command, copying, images, output, top
 from agent.answers.place import Place, Refused
 from agent.answers.user import User
 from agent.builds.answering import Builds
+from agent.images.library import Library
 from agent.reconciler import accounts, image_files
 from agent.runtime.client import Runtime
 from agent.runtime.container import LaunchFailed, NoSuchContainer
@@ -32,10 +33,17 @@ Find = Callable[[str, str], Place | None]
 
 class Answers:
     def __init__(
-        self, runtime: Runtime, log_directory: Path, find: Find, builds: Builds, meter: top.Meter
+        self,
+        runtime: Runtime,
+        log_directory: Path,
+        find: Find,
+        builds: Builds,
+        meter: top.Meter,
+        library: Library,
     ) -> None:
         self._meter = meter
         self._builds = builds
+        self._library = library
         self._runtime = runtime
         self._logs = log_directory
         self._find = find
@@ -64,6 +72,9 @@ class Answers:
         try:
             if ask.WhichOneof("kind") == "build":
                 await self._builds.answer(ask.build, user)
+                return
+            if ask.WhichOneof("kind") == "images":
+                await user.say(images=await asyncio.to_thread(images.held, self._library))
                 return
             task = wire.from_wire(ask.task, TaskId)
             match ask.WhichOneof("kind"):

@@ -28,6 +28,8 @@ class Operating:
     store_age: Callable[[], float]
     clock: clock.Clock
     version_name: str
+    registry_address: str = ""
+    """Of the cluster's own image registry; empty without one."""
 
     async def join_token(self, request: Any, _context: Any) -> pb.JoinTokenReply:
         """A new token. Raises StoreError."""
@@ -45,6 +47,7 @@ class Operating:
             leader_address=leader.value.decode() if leader is not None else "",
             revision=self.picture.cluster.revision,
             store_age=self.store_age(),
+            registry=self.registry_address,
         )
 
     async def store(self, request: Any, _context: Any) -> AsyncIterator[pb.StoreReply]:

@@ -10,6 +10,7 @@ from controlplane.api import authority, datadir, door
 from controlplane.api.asking import Asking
 from controlplane.api.building import Building
 from controlplane.api.changing import Changing
+from controlplane.api.images import ListingImages
 from controlplane.api.join import Joiner
 from controlplane.api.operating import Operating
 from controlplane.api.reading import Reading
@@ -51,6 +52,7 @@ class Control:
         streaming: Streaming,
         top: Top,
         building: Building,
+        images: ListingImages,
         operating: Operating,
         users: Users,
     ) -> None:
@@ -66,6 +68,7 @@ class Control:
         self.Exec = streaming.exec
         self.Top = top.top
         self.Build = building.build
+        self.ListImages = images.list_images
         self.JoinToken = operating.join_token
         self.CertifyUser = users.certify
         self.Store = operating.store

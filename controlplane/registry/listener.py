@@ -11,6 +11,7 @@ from pathlib import Path
 from aiohttp import web
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from controlplane.registry import listing
 from controlplane.registry.blobs import Blobs
 from controlplane.registry.collect import collect
 from controlplane.registry.refusal import CannotServe, Code, Refusal
@@ -70,6 +71,11 @@ class Listener:
     async def digest(self, repository: str, tag: str) -> str:
         """What a tag stands for; empty when there is no such tag."""
         return await self._repositories.tagged(repository, tag)
+
+    async def tags(self) -> list[listing.Tagged]:
+        """All that it has, by name."""
+        found = [one async for one in listing.tagged(self._repositories)]
+        return sorted(found, key=lambda one: (one.repository, -one.at, one.tag))
 
     def grant(self, repositories: Collection[str], seconds: float) -> str:
         """A word that lets a node push to these repositories, for so long."""

@@ -129,6 +129,14 @@ class Repositories:
                     seen.add(name)
                     yield name
 
+    async def all_tags(self) -> AsyncIterator[tuple[str, str, float]]:
+        """(repository, tag, when it was given in Unix seconds)."""
+        async for batch in obstore.list(self._store, "repositories"):
+            for one in batch:
+                name, is_tag, tag = str(one["path"]).removeprefix("repositories/").partition("/_tags/")
+                if is_tag:
+                    yield name, tag, one["last_modified"].timestamp()
+
     async def _check_parts(self, name: str, document: dict[str, Any]) -> None:
         parts = [document["config"]] if document.get("config") else []
         for part in [*parts, *(document.get("layers") or []), *(document.get("blobs") or [])]:

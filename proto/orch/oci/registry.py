@@ -212,6 +212,13 @@ class Registry:
             await self._expect(answer, ref, 201)
         return _sha256(body)
 
+    async def remove(self, ref: Reference) -> None:
+        """Takes a tag away, or a manifest with all its tags."""
+        async with self._ask("DELETE", ref, f"manifests/{ref.wanted}", pushing=True) as answer:
+            if answer.status == 404:
+                raise await self._not_found(ref)
+            await self._expect(answer, ref, 202)
+
     # One request
 
     @asynccontextmanager

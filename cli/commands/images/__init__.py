@@ -1,0 +1,1 @@
+"""The verbs of `orchctl image`: each imported only when it is meant."""
