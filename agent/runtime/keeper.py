@@ -204,11 +204,9 @@ class Keeper:
         """Who was killed could not say why; its cgroup may know."""
         if failure[0] != "start" or not self.cgroups.oom_kills(container.entry["group"]):
             return failure
-        limit = f"{container.memory_limit / (1 << 20):g}Mi"
-        return [
-            "start",
-            f"memory limit {limit} is below the 1Mi or so that the runtime needs to start; raise it",
-        ]
+        limit = f"memory limit {container.memory_limit / (1 << 20):g}Mi"
+        why = "was used up while the container was set up; the runtime alone needs about 1Mi, raise it"
+        return ["start", f"{limit} {why}"]
 
     def _started(self, container: Container, _: list[str]) -> None:
         reply, container.reply = container.reply, None
