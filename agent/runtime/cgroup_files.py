@@ -122,9 +122,14 @@ def names(path: str) -> list[str]:
 
 
 def mkdir(path: str) -> bool:
-    """Whether it is new."""
+    """Whether it is new.
+
+    Whatever our umask, others may pass: a container in a user namespace that mounts its own group is led
+    there from the top with its own privileges.
+    """
     try:
         os.mkdir(path)
+        os.chmod(path, 0o755)
     except FileExistsError:
         return False
     return True

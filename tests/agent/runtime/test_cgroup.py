@@ -1,5 +1,6 @@
 """Which driver fits a machine, and what it writes, reads and makes, on recorded hierarchies of both kinds."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,13 @@ def _v2_directories(mount: Path, group: str, *, controllers: str) -> None:
         path.mkdir(exist_ok=True)
         (path / "cgroup.controllers").write_text(controllers)
         (path / "cgroup.subtree_control").touch()
+
+
+def test_a_group_can_be_passed_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        cgroup_files.makedirs(str(tmp_path), "orch/web")
+    finally:
+        os.umask(before)
+
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("orch", "orch/web")] == [0o755, 0o755]
