@@ -29,6 +29,12 @@ def edited(bench: Any, edit: Edit, *args: str, name: str = "", **options: Any) -
     return dataclasses.replace(launch, config=config)
 
 
+def in_user_namespace(config: dict[str, Any]) -> None:
+    ids = [{"containerID": 0, "hostID": 700_000, "size": 65536}]
+    config["linux"] |= {"uidMappings": ids, "gidMappings": ids}
+    config["linux"]["namespaces"] = [*config["linux"]["namespaces"], {"type": "user"}]
+
+
 async def said_by(bench: Any, edit: Edit, script: str, **options: Any) -> str:
     running = await bench.runtime.launch(edited(bench, edit, "sh", "-c", script, **options))
     await asyncio.wait_for(bench.runtime.wait(running.container), 10 * bench.patience)
@@ -115,6 +121,24 @@ async def test_a_wrong_scheduler_is_a_sentence(bench: Any) -> None:
         await bench.runtime.launch(edited(bench, edit, "true"))
 
     assert failed.value.step == "scheduler"
+
+
+async def test_limits_clocks_and_settings_hold_in_a_user_namespace_too(bench: Any) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["process"] |= {
+            "oomScoreAdj": 77,
+            "rlimits": [{"type": "RLIMIT_MEMLOCK", "soft": 4096, "hard": 8192}],
+        }
+        config["linux"]["namespaces"].append({"type": "time"})
+        config["linux"]["timeOffsets"] = {"boottime": {"secs": 100_000_000}}
+        config["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "7", "kernel.msgmax": "4444"}
+
+    script = "cat /proc/uptime; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax"
+    said = await said_by(bench, edit, f"{script}; cat /proc/self/oom_score_adj; ulimit -l")
+
+    uptime, *others = said.splitlines()
+    assert int(float(uptime.split()[0])) > 100_000_000
+    assert others == ["7", "4444", "77", "4"]
 
 
 async def test_umask_rlimits_and_groups_are_those_asked_for(bench: Any) -> None:
@@ -229,8 +253,11 @@ async def test_an_apparmor_profile_or_selinux_label_is_refused_where_the_kernel_
             await bench.runtime.launch(edited(bench, edit, "true"))
 
 
-async def test_a_main_process_may_have_a_terminal(bench: Any) -> None:
+@pytest.mark.parametrize("first_id", [0, 700_000])
+async def test_a_main_process_may_have_a_terminal(bench: Any, first_id: int) -> None:
     def edit(config: dict[str, Any]) -> None:
+        if first_id:
+            in_user_namespace(config)
         config["process"] |= {"terminal": True, "consoleSize": {"height": 33, "width": 77}}
 
     script = "tty; stty size; ls -l /dev/console | wc -l; echo to-console > /dev/console; read word; echo got $word"
