@@ -19,6 +19,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "describe": "Tell everything about an object, and what happened to it.",
         "logs": "Print what containers say.",
         "exec": "Run a command in a container.",
+        "attach": "Watch a container's main process, and type into it.",
         "cp": "Copy files out of a container, or into it.",
         "top": "What tasks and nodes use.",
         "events": "What happened, and why.",

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from agent.answers import command, copying, images, output, top
+from agent.answers import attaching, command, copying, images, output, top
 from agent.answers.place import Place, Refused
 from agent.answers.user import User
 from agent.builds.answering import Builds
@@ -87,6 +87,12 @@ class Answers:
                     place = self._running(task, ask.copy.container)
                     end = control_pb2.ExecEnd(exit_code=await copying.copy(ask.copy, place, user))
                     await user.say(exec=control_pb2.ExecOutput(end=end))
+                case "attach":
+                    place = self._running(task, ask.attach.container)
+                    code = await attaching.attach(
+                        self._runtime, self._logs / task.key, ask.attach, place, user
+                    )
+                    await user.say(exec=control_pb2.ExecOutput(end=control_pb2.ExecEnd(exit_code=code)))
                 case "top":
                     await user.say(top=await self._meter.measure(ask.top))
                 case _:

@@ -37,6 +37,7 @@ def of(spec: ContainerSpec, account: Account, ours: int = EVERY_CAPABILITY) -> d
         "sysctl": dict(security.sysctls),
         "every_device": free,
         "seccomp": b"" if free or security.seccomp == "unconfined" else None,
+        "terminal": spec.tty,
         "shm_bytes": spec.shm_size or DEFAULT_SHM_BYTES,
         "rlimits": [_rlimit(name, text) for name, text in spec.ulimits.items()],
     }

@@ -93,6 +93,27 @@ async def read(
                 yield line
 
 
+async def pieces(directory: Path | str, container: str) -> AsyncIterator[tuple[str, bytes]]:
+    """Its output from now on, stream by stream, to the byte as it comes; ends when the container has ended."""
+    path = Path(directory) / f"{container}.log"
+    with contextlib.ExitStack() as stack:
+        changes = stack.enter_context(_Changes(path.parent))
+        files = _open_all(path)[-1:]
+        for file in files:
+            file.seek(0, os.SEEK_END)
+        reader = _Reader(path, files[0] if files else None)
+        stack.callback(reader.close)
+        while True:
+            is_complete = reader.is_complete()
+            for raw in reader.lines():
+                _, stream, tag, text = raw.split(b" ", 3)
+                yield stream.decode(), text + b"\n" if tag == b"F" else text
+            if is_complete:
+                return
+            if not reader.is_complete():
+                await changes.wait_next()
+
+
 class _Reader:
     """The newest file; when it has been rotated away and read to its end, the one after it."""
 

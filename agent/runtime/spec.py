@@ -48,6 +48,7 @@ def config(
     unmasked: bool = False,
     writable_sys: bool = False,
     shm_bytes: int = 64 << 20,
+    terminal: bool = False,
     rlimits: Sequence[Mapping[str, Any]] = (),
     sysctl: Mapping[str, str] | None = None,
     seccomp: bytes | None = None,
@@ -84,6 +85,7 @@ def config(
         "ociVersion": "1.0.2",
         "process": {
             "args": list(args),
+            "terminal": terminal,
             "env": [f"{name}={value}" for name, value in (env or {}).items()],
             "cwd": cwd,
             "user": {"uid": uid, "gid": gid, "additionalGids": list(groups)},

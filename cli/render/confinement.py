@@ -10,6 +10,8 @@ USUAL = "user namespace, seccomp default, usual capabilities"
 def line(spec: Any) -> str:
     """A ContainerSpec → `user namespace, seccomp default, capabilities +NET_RAW`."""
     found = _security(spec.security) if spec.HasField("security") else [USUAL]
+    if spec.tty:
+        found.append("a terminal")
     if spec.init:
         found.append("a tiny init")
     found += [f"{name} {limit}" for name, limit in sorted(spec.ulimits.items())]

@@ -62,6 +62,8 @@ _FAMILIAR = {
     "runAsUser": "user",
     "sysctls": "security: {sysctls: …}",
     "shm_size": "shmSize",
+    "stdin_open": "tty",
+    "stdin": "tty",
     "stringData": "data",
     "name": "metadata: {name: …}",
     "namespace": "metadata: {namespace: …}",

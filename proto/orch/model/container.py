@@ -111,3 +111,5 @@ class ContainerSpec(Spec):
     """Limits of each process: {nofile: 65536, memlock: unlimited, nproc: "1024:4096"} (soft, or soft:hard)."""
     shm_size: Bytes = 0
     """How much /dev/shm holds; 0 is 64Mi."""
+    tty: bool = False
+    """Its main process has a terminal, into which `orchctl attach -it` types."""
