@@ -21,6 +21,7 @@ import pytest
 from agent.runtime import freshness, packets, spawn
 from agent.runtime.channel import Disconnected
 from agent.runtime.container import Launch, LaunchFailed, Running
+from cli.dev import sweep
 from tests.kernel.conftest import Bench
 from tests.support import leftovers
 
@@ -113,6 +114,7 @@ async def faulty(
         for process in (shim, *others):
             await asyncio.to_thread(process.wait, 20)
         left = leftovers.take_away(directory, bench.cgroup_root)
+        sweep.remove_empty_cgroup(bench.cgroup_root.partition("/")[0])
     assert left == []
     assert not list((directory / "state" / "roots").iterdir())
     assert not [*Path("/sys/fs/cgroup").glob(f"*/{bench.cgroup_root}"), *bench.groups()]
