@@ -55,7 +55,12 @@ class Store:
         path = f"{self.path(container)}/state.json"
         if not os.path.exists(path):
             raise NoContainer
-        record: Record = jsontext.load(path)
+        try:
+            record: Record = jsontext.load(path)
+        except Failed:
+            if not os.path.exists(path):  # deleted since we looked
+                raise NoContainer from None
+            raise
         return record
 
     def process(self, container: str) -> "Plan":

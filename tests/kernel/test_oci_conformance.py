@@ -283,6 +283,7 @@ ROWS: dict[str, Row] = {
     "resources.cpu.cpus": Row(
         "grep Cpus_allowed_list /proc/self/status", {"linux__resources__cpu": {"cpus": "0"}}
     ),
+    "cgroupsPath in every hierarchy": Row("grep -v '^0:' /proc/self/cgroup | cut -d: -f3 | sort -u"),
     "resources.pids": Row("cat /cg/pids/pids.max", {"linux__resources__pids": {"limit": 33}}),
 }
 
