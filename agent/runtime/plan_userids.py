@@ -31,6 +31,9 @@ def plan(config: "Mapping[str, Any]") -> "Plan":
         if rows["uid"] or rows["gid"]:
             raise refusals.refused("linux.uidMappings", "needs a user namespace; add one to linux.namespaces")
         return {}
+    if not any(one.get("type") == "mount" and not one.get("path") for one in linux["namespaces"]):
+        why = "user needs a new mount namespace beside it; add one, or take the user namespace out"
+        raise refusals.refused("linux.namespaces", why)
     path = entry.get("path") or ""
     for kind, found in rows.items():
         if not found and not path:

@@ -86,7 +86,8 @@ def test_a_relative_source_lies_in_the_bundle() -> None:
         (("linux", "devices"), [{"type": "x", "path": "/dev/x"}], "linux.devices[0].type x"),
         (("linux", "devices"), [{"type": "c", "path": "/dev/x", "major": 1}], "needs major and minor"),
         (("linux", "uidMappings"), [{"containerID": 0, "hostID": 1, "size": 1}], "needs a user namespace"),
-        (("linux", "namespaces"), [{"type": "user"}], "linux.uidMappings is empty"),
+        (("linux", "namespaces"), [{"type": "mount"}, {"type": "user"}], "linux.uidMappings is empty"),
+        (("linux", "namespaces"), [{"type": "user"}], "user needs a new mount namespace"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_its_key(path: tuple[str, ...], value: Any, words: str) -> None:
