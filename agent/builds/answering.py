@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -21,12 +21,14 @@ from orch.oci import reference
 from orch.oci.failure import ImageFailure
 from orch.oci.reference import Reference
 from orch.oci.registry import Registry
+from orch.oci.routes import Routes
 from orch.v1 import control_pb2
 
 _CONTEXT_LIMITS = Limits(ratio=100_000)
 """A context is the user's own: a file of zeros in it is no bomb."""
 
 _WORDS_WAITING = 1000
+_TIDIED_EVERY_SECONDS = 3600.0
 
 
 class User(Protocol):
@@ -39,24 +41,38 @@ class User(Protocol):
 
 class Builds:
     def __init__(
-        self, directory: Path, images: Images, own: OwnRegistry, plain_http: Collection[str], hands: Hands
+        self, directory: Path, images: Images, own: OwnRegistry, registries: Routes, hands: Hands
     ) -> None:
         self._images = images
         self._own = own
-        self._plain_http = plain_http
+        self._registries = registries
         self._hands = hands
         self._workshop = Workshop(directory)
-        self._cache = Cache(directory / "cache", images.library)
+        self._under_way = 0
+        self._tidying = asyncio.Lock()
+        self._tidied_at = -_TIDIED_EVERY_SECONDS
+        self._cache = Cache(directory / "cache", images.library, self._workshop.blobs)
 
     def open(self) -> None:
         self._workshop.open()
         self._hands.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._hands.secrets.iterdir():
             left.unlink()
-        self._images.hold(self._cache.open())
+        self._images.hold_only(self._cache.open())
+
+    async def _tidy_now_and_then(self) -> None:
+        """Between builds: nothing that one is about to use may go."""
+        async with self._tidying:
+            if self._under_way or time.monotonic() - self._tidied_at < _TIDIED_EVERY_SECONDS:
+                return
+            self._tidied_at = time.monotonic()
+            await asyncio.to_thread(self._workshop.tidy)
+            self._images.hold_only(await asyncio.to_thread(self._cache.open))
 
     async def answer(self, start: control_pb2.BuildStart, user: User) -> None:
         """Until the image is pushed, the build has failed, or the user has gone."""
+        async with self._tidying:
+            self._under_way += 1
         building = asyncio.create_task(self._answer(start, user))
         gone = asyncio.create_task(user.wait_gone())
         try:
@@ -67,6 +83,8 @@ class Builds:
             gone.cancel()
             building.cancel()
             await asyncio.gather(building, return_exceptions=True)
+            self._under_way -= 1
+            await self._tidy_now_and_then()
 
     async def _answer(self, start: control_pb2.BuildStart, user: User) -> None:
         with self._workshop.bench() as bench:
@@ -130,7 +148,7 @@ class Builds:
         say(Progress(0, 0, "", "done", time.monotonic() - began))
 
     def _registry(self, grant: str) -> Registry:
-        return Registry(plain_http=self._plain_http, door=lambda name: self._own.door(name, grant))
+        return Registry(routes_=self._registries, door=lambda name: self._own.door(name, grant))
 
 
 class _Telling:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ async def assemble(tree: "Tree", order: Order, images: Images) -> Image:
     )
     config_body = build.configuration(config, tree.diff_ids, tree.history, _created(order, tree.made_at))
     manifest_body = build.manifest_of(config_body, tree.descriptors)
+    digest = f"sha256:{hashlib.sha256(manifest_body).hexdigest()}"
+    if known := images.find(digest):
+        return known
     return await asyncio.to_thread(images.add, manifest_body, config_body)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.builds import assemble, executing, keys
-from agent.builds.cache import Cache, Made
+from agent.builds.cache import Cache, Made, blob_path
 from agent.builds.layering import Layering
 from agent.builds.order import BuildFailed, Order, Progress, Say
 from agent.builds.sources import CannotPlace
@@ -53,8 +53,9 @@ class Builder:
         self._order = order
         self._images = images
         self._cache = cache
+        self._workshop = workshop
         self._executor = executing.Executor(hands, workshop, name, order.secrets)
-        self._layering = Layering(order, images, workshop, self._executor)
+        self._layering = Layering(order, images, workshop, cache, self._executor)
         self._trees: dict[int, Tree] = {}
         self.origins: dict[str, Reference] = {}
         """Where the layers of base images may be fetched from, by digest."""
@@ -109,13 +110,19 @@ class Builder:
         image = await self._pull(stage.base)
         stored = self._images.stored(image.digest)
         self.origins |= self._images.origins(image.digest)
-        return Tree(
-            image.config,
-            keys.base(image.digest),
-            list(stored.config.diff_ids),
-            [_as_oci(layer) for layer in stored.manifest.layers],
-            [History(f"FROM {stage.base}") for _ in stored.manifest.layers],
-        )
+        tree = Tree(image.config, keys.base(image.digest))
+        for diff_id, layer in zip(stored.config.diff_ids, stored.manifest.layers, strict=True):
+            has_layer = await self._take_over(tree, diff_id, _as_oci(layer))
+            tree.history.append(History(f"FROM {stage.base}", has_layer))
+        return tree
+
+    async def _take_over(self, tree: Tree, diff_id: str, layer: Descriptor) -> bool:
+        """A layer of the base, such that the new image can be pushed; False when nothing is in it."""
+        if layer.digest in self.origins or blob_path(self._workshop.blobs, layer.digest).exists():
+            tree.diff_ids.append(diff_id)
+            tree.descriptors.append(layer)
+            return True
+        return _add(tree, replace(await self._layering.packed_again(diff_id), at=0.0))
 
     async def _pull(self, reference: str) -> Image:
         return await self._images.pull(reference, policy="Always" if self._order.pull else "IfNotPresent")

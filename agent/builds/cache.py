@@ -1,10 +1,12 @@
 """Which step made which layer, on disk: an unchanged line of a Dockerfile costs nothing.
 
-<key>.json    the layer that the step with this key made; its time is when it was last used
+<key>.json      the layer that the step with this key made; its time is when it was last used
+<key>.digest    what files of another image are, found once
 """
 
 import os
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from agent.images.library import Library
 from orch.oci.manifest import OCI_LAYER_GZIP, Descriptor
 
 MOST_STEPS = 2000
+KEPT_SECONDS = 30 * 24 * 3600.0
+"""A step that no build has used for so long goes, and with it what only it needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +30,39 @@ class Made:
 
 
 class Cache:
-    def __init__(self, directory: Path, library: Library) -> None:
+    def __init__(self, directory: Path, library: Library, blobs: Path) -> None:
+        """`blobs`: where archives of layers made here are."""
         self._directory = directory
         self._library = library
+        self._blobs = blobs
 
     def open(self) -> list[str]:
         """The layers that it speaks of, to be kept; what is too much, or speaks of lost ones, goes."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        entries = sorted(self._directory.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        since = time.time() - KEPT_SECONDS
         kept = []
-        for number, path in enumerate(entries):
+        for number, (path, used_at) in enumerate(self._newest_first("*.json")):
             made = self._read(path)
-            if made is None or number >= MOST_STEPS:
+            if made is None or number >= MOST_STEPS or used_at < since:
                 path.unlink()
             elif made.diff_id:
                 kept.append(made.diff_id)
+        for number, (path, used_at) in enumerate(self._newest_first("*.digest")):
+            if number >= MOST_STEPS or used_at < since:
+                path.unlink()
         return kept
+
+    def _newest_first(self, pattern: str) -> list[tuple[Path, float]]:
+        found = [(path, path.stat().st_mtime) for path in self._directory.glob(pattern)]
+        return sorted(found, key=lambda each: each[1], reverse=True)
 
     def find(self, key: str) -> Made | None:
         path = self._directory / f"{key}.json"
         made = self._read(path) if path.exists() else None
         if made is not None:
-            now = time.time()
-            os.utime(path, (now, now))
+            os.utime(path)
+            if made.descriptor:
+                os.utime(blob_path(self._blobs, made.descriptor.digest))
         return made
 
     def keep(self, key: str, made: Made) -> None:
@@ -56,6 +70,21 @@ class Cache:
         if made.descriptor:
             words |= {"digest": made.descriptor.digest, "size": made.descriptor.size}
         record.replace(self._directory / f"{key}.json", words, flush=False)
+
+    def digest(self, key: str) -> str:
+        """What was remembered; empty for nothing."""
+        path = self._directory / f"{key}.digest"
+        try:
+            os.utime(path)
+            return path.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def remember(self, key: str, digest: str) -> None:
+        path = self._directory / f"{key}.digest"
+        fresh = path.with_suffix(f".{uuid.uuid4().hex[:8]}.new")
+        fresh.write_text(digest)
+        fresh.rename(path)
 
     def _read(self, path: Path) -> Made | None:
         words = record.read(path)
@@ -66,4 +95,10 @@ class Cache:
         if not isinstance(diff_id, str) or not self._library.has_layer(diff_id):
             return None
         descriptor = Descriptor(OCI_LAYER_GZIP, str(words["digest"]), int(str(words["size"])))
+        if not blob_path(self._blobs, descriptor.digest).exists():
+            return None  # it could not be pushed
         return Made(diff_id, descriptor, at)
+
+
+def blob_path(blobs: Path, digest: str) -> Path:
+    return blobs / digest.removeprefix("sha256:")

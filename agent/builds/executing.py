@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -201,13 +202,25 @@ class Executor:
             case _:
                 return self._secret(mount, bench, environment, first_id)
 
+    def begin_cache(self, content: Path | None, place: Path, mount: i.Mount) -> None:
+        """A cache that was not there, empty or with a first content; whoever is first at it wins."""
+        fresh = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}")
+        if content is not None and content.is_dir():
+            shutil.move(content, fresh)
+        else:
+            fresh.mkdir(mode=0o755)
+        fresh.chmod(mount.mode if mount.mode is not None else 0o755)
+        os.chown(fresh, mount.uid, mount.gid)
+        try:
+            fresh.rename(place)
+        except OSError:
+            shutil.rmtree(fresh)
+
     def _cache(self, mount: i.Mount) -> Path:
-        name = hashlib.sha256(mount.id.encode()).hexdigest()[:24]
-        path = self._workshop.caches / name
+        path = self._workshop.cache(mount.id)
         if not path.exists():
-            path.mkdir(mode=0o755)
-            path.chmod(mount.mode if mount.mode is not None else 0o755)
-            os.chown(path, mount.uid, mount.gid)
+            self.begin_cache(None, path, mount)
+        os.utime(path)
         return path
 
     def _secret(

@@ -29,6 +29,16 @@ def place(parent: str, step: Place, content: str, owner: object) -> str:
     return _key(parent, "copy", content, *about)
 
 
+def shown(layers: Sequence[str], patterns: Sequence[str], exclude: Sequence[str]) -> str:
+    """Of files of another image, which is these layers: their digest need be found once."""
+    return _key("", "shown", list(layers), list(patterns), list(exclude))
+
+
+def packed(diff_id: str) -> str:
+    """Of a layer that came without the archive it was shipped in."""
+    return _key("", "packed", diff_id)
+
+
 def make_directory(parent: str, step: MakeDirectory, owner: object) -> str:
     return _key(parent, "workdir", step.path, owner)
 

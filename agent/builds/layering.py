@@ -3,12 +3,14 @@
 import asyncio
 import os
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from agent.builds import executing, keys
-from agent.builds.cache import Made
+from agent.builds import digesting, executing, fetching, keys
+from agent.builds.cache import Cache, Made, blob_path
 from agent.builds.order import Order
 from agent.builds.sources import CannotPlace
 from agent.builds.workshop import Workshop
@@ -30,13 +32,31 @@ class Prepared:
     perform: Callable[[Tell], Awaitable[Made]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """What ADD takes from addresses."""
+
+    addresses: tuple[str, ...]
+    names: tuple[str, ...]
+    checksum: str
+    digests: tuple[str, ...]
+    place: Path
+    """Where the files are, each in a directory with its number, unless their digest was demanded."""
+
+
 class Layering:
     """For one build."""
 
     def __init__(
-        self, order: Order, images: Images, workshop: Workshop, executor: executing.Executor
+        self,
+        order: Order,
+        images: Images,
+        workshop: Workshop,
+        cache: Cache,
+        executor: executing.Executor,
     ) -> None:
         self._order = order
+        self._cache = cache
         self._images = images
         self._workshop = workshop
         self._executor = executor
@@ -67,42 +87,89 @@ class Layering:
             return await self._keep(bench, bench / "upper")
 
     async def _prepare_place(self, step: Place, layers: list[str], others: Others, parent: str) -> Prepared:
-        if any("://" in text for text in step.sources):
-            raise CannotPlace(
-                "ADD of an address is not supported: fetch it in a RUN, or put the file into the context"
-            )
+        addresses = [text for text in step.sources if fetching.is_address(text)]
+        files = [text for text in step.sources if text not in addresses]
         owner = self._owner(step.owner, layers)
-        words = self._source(step.sources, others.get(step.stage), step.exclude)
-        with self._workshop.bench() as bench:
-            content = await self._content(words, bench)
-        key = keys.place(parent, step, content, owner)
-        order = {
-            **words,
-            "written": step.written,
+        words = self._source(files, others.get(step.stage), step.exclude)
+        fetched = await self._fetched(addresses, step)
+        content = await self._content(words)
+        key = keys.place(parent, step, "\n".join([content, *fetched.digests]), owner)
+        how = {
             "target": step.target,
             "owner": owner,
             "mode": _mode(step.mode),
             "parents": step.parents,
-            "unpacks": step.unpacks,
+            "several": len(step.sources) + len(step.written) > 1,
         }
-        return Prepared(key, lambda _: self._place(order, layers))
+        orders = [{**words, **how, "written": step.written, "unpacks": step.unpacks}]
+        return Prepared(key, lambda _: self._place(orders, layers, fetched, how))
 
-    async def _content(self, words: Mapping[str, object], bench: Path) -> str:
+    async def _fetched(self, addresses: Sequence[str], step: Place) -> "_Fetched":
+        """What is behind the addresses; where its digest is demanded, it is fetched when the cache lacks it."""
+        if not addresses:
+            return _Fetched((), (), "", (), self._order.context)
+        checksum = fetching.checked(step.checksum)
+        is_whole = not step.target.endswith("/") and len(step.sources) + len(step.written) == 1
+        names = ["file" if is_whole else fetching.file_name(one) for one in addresses]
+        digests = []
+        place = self._order.context.with_name(f"fetched-{uuid.uuid4().hex[:8]}")
+        for number, address in enumerate(addresses):
+            if checksum:
+                digests.append(f"{address} {checksum}")
+                continue
+            file = place / str(number) / names[number]
+            file.parent.mkdir(parents=True)
+            digest = await fetching.fetch(address, file)
+            digests.append(f"{names[number]} {digest} {int(os.stat(file).st_mtime)}")
+        return _Fetched(tuple(addresses), tuple(names), checksum, tuple(digests), place)
+
+    async def _content(self, words: Mapping[str, Any]) -> str:
         """Of the files themselves: the same content under another stage or at another time is the same."""
         if not words["patterns"]:
             return ""
-        answer = await self._workshop.ask("digest", **{**words, "source_place": str(bench / "source")})
+        if not words["source_layers"]:
+            about = (words["context"], words["ignored"], words["patterns"], words["exclude"])
+            return await asyncio.to_thread(digesting.of_context, *about)
+        key = keys.shown(words["source_layers"], words["patterns"], words["exclude"])
+        if known := self._cache.digest(key):
+            return known
+        with self._workshop.bench() as bench:
+            answer = await self._workshop.ask("digest", **{**words, "source_place": str(bench / "source")})
+        self._cache.remember(key, str(answer["digest"]))
         return str(answer["digest"])
 
-    async def _place(self, order: Mapping[str, object], layers: list[str]) -> Made:
+    async def _place(
+        self,
+        orders: Sequence[Mapping[str, Any]],
+        layers: list[str],
+        fetched: "_Fetched",
+        how: Mapping[str, Any],
+    ) -> Made:
         with self._workshop.bench() as bench:
-            whole = {**order, **_tree(bench, layers), "source_place": str(bench / "source")}
-            await self._workshop.ask("place", **whole)
+            all_orders = [*orders, *await self._orders_of(fetched, how, bench)]
+            for order in all_orders:
+                if order["patterns"] or order["written"]:
+                    whole = {**order, **_tree(bench, layers), "source_place": str(bench / "source")}
+                    await self._workshop.ask("place", **whole)
             return await self._keep(bench, bench / "upper")
+
+    async def _orders_of(
+        self, fetched: "_Fetched", how: Mapping[str, Any], bench: Path
+    ) -> list[dict[str, Any]]:
+        found = []
+        for number, (address, name) in enumerate(zip(fetched.addresses, fetched.names, strict=True)):
+            directory = fetched.place / str(number)
+            if fetched.checksum:
+                directory = bench / f"fetched-{number}"
+                directory.mkdir()
+                await fetching.fetch(address, directory / name, fetched.checksum)
+            source = {**self._source([name], None, []), "context": str(directory), "ignored": []}
+            found.append({**source, **how, "written": [], "unpacks": False})
+        return found
 
     def _source(
         self, patterns: Sequence[str], other: tuple[str, list[str]] | None, exclude: Sequence[str]
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         return {
             "context": str(self._order.context),
             "source_layers": other[1] if other else [],
@@ -124,53 +191,79 @@ class Layering:
         self, step: Execute, layers: list[str], others: Others, parent: str
     ) -> Prepared:
         binds = [mount for mount in step.mounts if mount.kind == "bind"]
+        begun = [mount for mount in step.mounts if mount.kind == "cache" and mount.stage]
+        first = {mount: self._source([mount.source or "."], others.get(mount.stage), []) for mount in begun}
         shown = [self._source([mount.source or "."], others.get(mount.stage), []) for mount in binds]
-        with self._workshop.bench() as bench:
-            contents = [await self._content(words, bench) for words in shown]
+        contents = [await self._content(words) for words in shown]
         key = keys.execute(parent, step, contents)
-        return Prepared(
-            key, lambda tell: self._execute(step, layers, dict(zip(binds, shown, strict=True)), tell)
-        )
+        shown_by = dict(zip(binds, shown, strict=True))
+        return Prepared(key, lambda tell: self._execute(step, layers, shown_by, first, tell))
 
     async def _execute(
-        self, step: Execute, layers: list[str], binds: Mapping[i.Mount, Mapping[str, object]], tell: Tell
+        self,
+        step: Execute,
+        layers: list[str],
+        binds: Mapping[i.Mount, Mapping[str, Any]],
+        caches: Mapping[i.Mount, Mapping[str, Any]],
+        tell: Tell,
     ) -> Made:
         with self._workshop.bench() as bench:
+            for number, (mount, words) in enumerate(caches.items()):
+                if not (place := self._workshop.cache(mount.id)).exists():
+                    found = await self._show(words, bench, len(binds) + number)
+                    self._executor.begin_cache(found, place, mount)
             shown = {
                 mount: await self._show(words, bench, n) for n, (mount, words) in enumerate(binds.items())
             }
             upper, first_id = await self._executor.run(step, layers, bench, shown, tell)
             return await self._keep(bench, upper, first_id)
 
-    async def _show(self, words: Mapping[str, object], bench: Path, number: int) -> Path:
+    async def _show(self, words: Mapping[str, Any], bench: Path, number: int) -> Path:
         """A copy of what a bind mount shows: nothing that the command does can reach context or stage."""
         place = bench / f"bind-{number}"
         for name in ("upper", "work", "place", "source"):
             (place / name).mkdir(parents=True)
-        how = {"target": "/shown/", "owner": None, "mode": None, "parents": False, "unpacks": False}
+        how = {
+            "target": "/shown/",
+            "owner": None,
+            "mode": None,
+            "parents": False,
+            "unpacks": False,
+            "several": False,
+        }
         tree = {**_tree(place, [str(self._workshop.empty)]), "source_place": str(place / "source")}
         await self._workshop.ask("place", **{**words, **how, **tree, "written": []})
         found = place / "upper" / "shown"
         members = list(found.iterdir())
-        source = str(words["patterns"][0])  # type: ignore[index]
+        source = str(words["patterns"][0])
         is_file = len(members) == 1 and members[0].name == os.path.basename(source) and members[0].is_file()
         return members[0] if is_file else found
 
     # -- layers ----------------------------------------------------------------------------------------------
 
-    async def _keep(self, bench: Path, upper: Path, first_id: int = 0) -> Made:
+    async def _keep(self, bench: Path, upper: Path, first_id: int = 0, *, as_it_is: bool = False) -> Made:
         """What was written becomes a layer of the library, just as if it had been pulled."""
         if not os.listdir(upper):
             return Made("", None, time.time())
         blob = bench / "blob"
+        latest = None if as_it_is else self._latest()
         packed = await self._workshop.ask(
-            "pack", directory=str(upper), blob=str(blob), latest=self._latest(), first_id=first_id
+            "pack", directory=str(upper), blob=str(blob), latest=latest, first_id=first_id
         )
         descriptor = Descriptor(OCI_LAYER_GZIP, packed["digest"], packed["size"])
         await self._images.take_layer(blob, descriptor, packed["diff_id"])
-        kept = self._workshop.blobs / descriptor.digest.removeprefix("sha256:")
-        await asyncio.to_thread(os.replace, blob, kept)
+        await asyncio.to_thread(os.replace, blob, blob_path(self._workshop.blobs, descriptor.digest))
         return Made(packed["diff_id"], descriptor, time.time())
+
+    async def packed_again(self, diff_id: str) -> Made:
+        """A layer that came in a file: what was in its archive is known, the archive is not, so it gets another."""
+        key = keys.packed(diff_id)
+        if made := self._cache.find(key):
+            return made
+        with self._workshop.bench() as bench:
+            made = await self._keep(bench, Path(self._images.layer_paths([diff_id])[0]), as_it_is=True)
+        self._cache.keep(key, made)
+        return made
 
     def _latest(self) -> int | None:
         said = self._order.arguments.get("SOURCE_DATE_EPOCH", "")

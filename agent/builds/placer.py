@@ -4,14 +4,12 @@ It has a mount namespace of its own, in which it stacks the image's layers under
 the mounts go when it goes, also when it is killed. Orders: `place`, `mkdir`, `digest`, `pack`.
 """
 
-import hashlib
 import json
 import os
-import stat
 import sys
 from typing import Any
 
-from agent.builds import packing, placing, sources
+from agent.builds import digesting, packing, placing, sources
 from agent.builds.placing import Owner
 from agent.builds.sources import CannotPlace, Source
 from agent.linux import constants as c
@@ -40,7 +38,7 @@ def _place(order: Order) -> Order:
     source = _source(order)
     _enter_tree(order)
     found = sources.find(source, order["patterns"])
-    several = len(found) + len(order["written"]) > 1
+    several = order["several"] or len(found) > 1
     placing.place(source, found, how, several=several)
     for name, content in order["written"]:
         placing.write(name, content.encode(), how, several=several)
@@ -55,33 +53,10 @@ def _mkdir(order: Order) -> Order:
 
 
 def _digest(order: Order) -> Order:
-    """Of everything that the patterns mean: names, modes and contents, whatever their times and owners."""
+    """Of files of another image."""
     _own_mounts()
-    source = _source(order)
-    total = hashlib.sha256()
-    for one in sources.find(source, order["patterns"]):
-        _digest_into(total, source, one.path, ignore.read("\n".join(order["exclude"])))
-    return {"digest": total.hexdigest()}
-
-
-def _digest_into(total: Any, source: Source, path: str, exclude: ignore.Ignore) -> None:
-    about = sources.look(source, path)
-    if about is None:
-        return
-    total.update(f"{path}\0{about.st_mode:o}\0".encode())
-    if stat.S_ISREG(about.st_mode):
-        with os.fdopen(sources.open_in(source, path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    if not stat.S_ISDIR(about.st_mode):
-        return
-    for name, member in sources.members(source, path):
-        inner = f"{path}/{name}".lstrip("/")
-        if source.ignored.leaves_out(inner) or exclude.leaves_out(inner):
-            continue
-        if stat.S_ISLNK(member.st_mode):
-            total.update(f"{inner}\0{sources.link_target(source, inner)}\0".encode())
-        else:
-            _digest_into(total, source, inner, exclude)
+    exclude = ignore.read("\n".join(order["exclude"]))
+    return {"digest": digesting.of(_source(order), order["patterns"], exclude)}
 
 
 def _pack(order: Order) -> Order:

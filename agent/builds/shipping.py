@@ -22,6 +22,8 @@ async def push(
     origins: Mapping[str, Reference],
 ) -> str:
     """The digest. `origins`: where layers that were not made here came from. Raises ImageFailure."""
+    if await registry.find(ref) == image.digest:
+        return image.digest
     stored, manifest_body, config_body = images.as_sent(image.digest)
     for layer in stored.manifest.layers:
         await _push_layer(layer, ref, registry, blobs, origins)
@@ -42,8 +44,7 @@ async def _push_layer(
     if origin is None:
         raise ImageFailure(
             Reason.NOT_PRESENT,
-            f"the layer {layer.digest[:19]}… was imported on this node and is in no registry: "
-            "push the base image to one, and build from there",
+            f"the layer {layer.digest[:19]}… has just been removed from this node: build again",
         )
     same = origin.registry == ref.registry
     if same and await registry.mount(ref, layer.digest, origin.repository):

@@ -8,11 +8,13 @@ caches/<id>/         `--mount=type=cache`
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,12 @@ from agent.builds.sources import CannotPlace
 _START = (
     "import sys; sys.path[:] = sys.argv.pop(1).split('\\n'); from agent.builds import placer; placer.main()"
 )
+
+
+MOST_BLOB_BYTES = 20 << 30
+MOST_CACHE_BYTES = 20 << 30
+KEPT_SECONDS = 30 * 24 * 3600.0
+"""What no build has used for so long goes."""
 
 
 class Workshop:
@@ -40,6 +48,14 @@ class Workshop:
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.empty.mkdir(mode=0o755, exist_ok=True)
 
+    def tidy(self) -> None:
+        """What is old goes, and of the rest what was used longest ago, until it is little enough.
+
+        No build may be under way.
+        """
+        tidy(self.blobs, MOST_BLOB_BYTES)
+        tidy(self.caches, MOST_CACHE_BYTES)
+
     @contextmanager
     def bench(self) -> Iterator[Path]:
         """A directory for one step, gone afterwards."""
@@ -50,6 +66,10 @@ class Workshop:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+    def cache(self, identity: str) -> Path:
+        """Where the cache of a `--mount=type=cache` is, or will be."""
+        return self.caches / hashlib.sha256(identity.encode()).hexdigest()[:24]
 
     async def ask(self, kind: str, **order: Any) -> dict[str, Any]:
         """The helper's answer. Raises CannotPlace with its sentence."""
@@ -74,3 +94,27 @@ class Workshop:
         if problem := answer.get("problem"):
             raise CannotPlace(problem)
         return answer
+
+
+def tidy(directory: Path, most_bytes: int) -> None:
+    """Its members that were not used for long go, and the longest unused of the others while they are too much."""
+    since = time.time() - KEPT_SECONDS
+    total = 0
+    found = [(each, each.lstat().st_mtime) for each in directory.iterdir()]
+    for each, used_at in sorted(found, key=lambda pair: pair[1], reverse=True):
+        total += _size(each)
+        if used_at >= since and total <= most_bytes:
+            continue
+        if each.is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            each.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes on disk of a file, or of all that a directory holds."""
+    if not path.is_dir():
+        return path.lstat().st_blocks * 512
+    return sum(
+        os.lstat(os.path.join(at, name)).st_blocks * 512 for at, _, names in os.walk(path) for name in names
+    )

@@ -59,7 +59,10 @@ async def import_tar(path: Path, library: Library, platform: Platform, limits: L
             for layer in plan.layers:
                 if not library.has_layer(layer.diff_id):
                     await _unpack(path, layer, library, limits)
-            images.append(await asyncio.to_thread(library.add, plan.manifest, plan.config, plan.references))
+            added = asyncio.to_thread(
+                library.add, plan.manifest, plan.config, plan.references, is_imported=True
+            )
+            images.append(await added)
     return images
 
 

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import platform
 from collections.abc import Collection, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -41,7 +41,7 @@ class Images:
         self._pulls: flights.Flights[Reference, Image] = flights.Flights()
         self._settling = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
-        self._made = ExitStack()
+        self._made: dict[str, AbstractContextManager[None]] = {}
 
     @classmethod
     async def open(
@@ -124,6 +124,8 @@ class Images:
 
     def origins(self, digest: str) -> dict[str, Reference]:
         """Where the layers of an image may be fetched from; empty for one that was never pulled."""
+        if self._library.is_imported(digest):
+            return {}
         names = [reference.parse(name) for name in self._library.references_of(digest)]
         pinned = [name for name in names if name.digest]
         return {each.digest: pinned[0] for each in self.stored(digest).manifest.layers} if pinned else {}
@@ -134,7 +136,7 @@ class Images:
 
     async def take_layer(self, blob: Path, descriptor: Descriptor, diff_id: str) -> None:
         """A layer made here, as if it had been pulled; it stays as long as this node's agent. Raises PullFailed."""
-        self._made.enter_context(self._library.holding([diff_id]))
+        self.hold([diff_id])
         if self._library.has_layer(diff_id):
             return
         with _failing():
@@ -152,7 +154,15 @@ class Images:
 
     def hold(self, diff_ids: Collection[str]) -> None:
         """Layers that a build's cache speaks of stay."""
-        self._made.enter_context(self._library.holding(diff_ids))
+        for diff_id in set(diff_ids) - self._made.keys():
+            self._made[diff_id] = self._library.holding([diff_id])
+            self._made[diff_id].__enter__()
+
+    def hold_only(self, diff_ids: Collection[str]) -> None:
+        """Those that were held before and are not named now may go with the last image that has them."""
+        self.hold(diff_ids)
+        for diff_id in self._made.keys() - set(diff_ids):
+            self._made.pop(diff_id).__exit__(None, None, None)
 
     def add(self, manifest_body: bytes, config_body: bytes) -> Image:
         """Records an image whose layers are all here; it waits for the disk."""

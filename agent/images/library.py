@@ -133,6 +133,10 @@ class Library:
         words = record.read(self._record(digest))
         return str(words["manifest"]).encode(), str(words["config"]).encode()
 
+    def is_imported(self, digest: str) -> bool:
+        """It came in a file: whether a registry has it, nobody knows."""
+        return bool(record.read(self._record(digest)).get("imported"))
+
     def used_at(self, digest: str) -> float:
         """When the image was last pulled or seen in use, in seconds since 1970."""
         return self._record(digest).stat().st_mtime
@@ -174,13 +178,22 @@ class Library:
             gone = self._to_trash(path)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def add(self, manifest_body: bytes, config_body: bytes, references: Sequence[Reference]) -> Image:
+    def add(
+        self,
+        manifest_body: bytes,
+        config_body: bytes,
+        references: Sequence[Reference],
+        *,
+        is_imported: bool = False,
+    ) -> Image:
         """Records an image whose layers are all here, under each of these names."""
         digest = "sha256:" + hashlib.sha256(manifest_body).hexdigest()
         stored = _stored(digest, manifest_body, config_body)
         if missing := [d for d in stored.config.diff_ids if d not in self._layers]:
             raise RuntimeError(f"image {digest} lacks the layers {missing}")
-        words = {"manifest": manifest_body.decode(), "config": config_body.decode()}
+        words: dict[str, object] = {"manifest": manifest_body.decode(), "config": config_body.decode()}
+        if is_imported:
+            words["imported"] = True
         with self._changing:
             record.replace(self._record(digest), words)
             self._images[digest] = stored

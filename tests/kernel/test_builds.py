@@ -2,17 +2,24 @@
 
 # ruff: noqa: ASYNC240  small files do not block
 
+import asyncio
 import contextlib
+import hashlib
+import http.server
 import io
 import json
 import os
 import tarfile
-from collections.abc import AsyncGenerator, AsyncIterator
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.store import MemoryStore
 
+from agent.builds import shipping, workshop
 from agent.builds.builder import Builder
 from agent.builds.cache import Cache
 from agent.builds.executing import Hands
@@ -24,6 +31,8 @@ from agent.network.attachment import Attached
 from orch.oci import build, reference
 from orch.oci.build import Item
 from orch.oci.manifest import ImageConfig
+from orch.oci.registry import Registry
+from tests.support.our_registry import our_registry
 
 BUSYBOX = "busybox:1"
 _LINKS = "sh cat ls echo mkdir rm id env touch stat true false chmod chown ln nslookup"
@@ -48,7 +57,7 @@ class Yard:
         self.images = images
         self.workshop = Workshop(directory / "builds")
         self.workshop.open()
-        self.cache = Cache(directory / "cache", images._library)
+        self.cache = Cache(directory / "cache", images._library, self.workshop.blobs)
         self.images.hold(self.cache.open())
         self.hands = hands
         self.said: list[Progress] = []
@@ -228,7 +237,7 @@ async def test_the_cache_outlives_the_agent(yard: Yard, tmp_path: Path) -> None:
     first = await yard.build(dockerfile)
     yard.images._library.remove(first.digest)
 
-    yard.cache = Cache(tmp_path / "cache", yard.images._library)
+    yard.cache = Cache(tmp_path / "cache", yard.images._library, yard.workshop.blobs)
     yard.images.hold(yard.cache.open())
     assert (await yard.build(dockerfile)).layers == first.layers
     assert yard.cached == 1
@@ -370,3 +379,169 @@ async def test_history_says_what_was_done(yard: Yard) -> None:
         ("ENV a=1", True),
         ("RUN echo x > /x", False),
     ]
+
+
+@contextlib.contextmanager
+def a_server(files: dict[str, bytes]) -> Iterator[str]:
+    """Its address, on the loopback."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.send_header("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_what_is_behind_an_address_is_added(yard: Yard) -> None:
+    files = {"/a/tool.tgz": b"bytes"}
+    yard.file("beside")
+    with a_server(files) as address:
+        dockerfile = (
+            f"FROM scratch\nADD {address}/a/tool.tgz?x=1 /exact\nADD {address}/a/tool.tgz beside /in/\n"
+        )
+        files["/a/tool.tgz?x=1"] = b"other"
+        image = await yard.build(dockerfile)
+        found = yard.files(image)
+        assert (found["exact"].read_text(), found["in/tool.tgz"].read_text()) == ("other", "bytes")
+        about = found["exact"].stat()
+        assert (about.st_mode & 0o777, about.st_uid, int(about.st_mtime)) == (0o600, 0, 1_700_000_000)
+        assert "in/beside" in found
+
+        await yard.build(dockerfile)
+        assert yard.cached == 2
+        files["/a/tool.tgz"] = b"newer"
+        assert yard.read(await yard.build(dockerfile), "in/tool.tgz") == "newer"
+        assert yard.cached == 1
+
+
+async def test_an_address_with_a_digest_is_asked_once_and_not_believed(yard: Yard) -> None:
+    files = {"/x": b"good"}
+    digest = f"sha256:{hashlib.sha256(b'good').hexdigest()}"
+    with a_server(files) as address:
+        dockerfile = f"FROM scratch\nADD --checksum={digest} {address}/x /x\n"
+        files["/x"] = b"evil"
+        with pytest.raises(BuildFailed, match=r"Dockerfile:2: .* has the digest sha256:.*, not sha256:"):
+            await yard.build(dockerfile)
+        files["/x"] = b"good"
+        image = await yard.build(dockerfile)
+        assert yard.read(image, "x") == "good"
+        with pytest.raises(BuildFailed, match=r"Dockerfile:2: .* the server answered 404"):
+            await yard.build(f"FROM scratch\nADD {address}/missing /x\n")
+    assert (await yard.build(dockerfile)).digest == image.digest  # nobody answers any more
+
+
+async def test_a_cache_begins_with_what_an_image_has(yard: Yard) -> None:
+    image = await yard.build(f"""
+    FROM {BUSYBOX} AS seed
+    RUN mkdir /seed && echo seeded > /seed/log
+    FROM {BUSYBOX}
+    RUN --mount=type=cache,target=/cache,from=seed,source=/seed,uid=5 echo more >> /cache/log && cat /cache/log
+    RUN --mount=type=cache,target=/cache,from=seed,source=/seed stat -c %u /cache && cat /cache/log
+    """)
+
+    assert yard.output == ["seeded", "more", "5", "seeded", "more"]
+    assert "cache" not in yard.files(image)
+
+
+async def test_an_image_on_a_base_that_came_in_a_file_can_be_pushed(yard: Yard, tmp_path: Path) -> None:
+    image = await yard.build(f"FROM {BUSYBOX}\nRUN echo x > /x\n")
+    async with our_registry(MemoryStore()) as host, Registry(plain_http={host}) as registry:
+        name = reference.parse(f"{host}/web:1")
+        await shipping.push(image, name, yard.images, registry, yard.workshop.blobs, {})
+        other = await Images.open(tmp_path / "other", plain_http={host})
+        try:
+            pulled = await other.pull(str(name))
+        finally:
+            await other.close()
+
+    assert pulled.digest == image.digest
+    assert yard.read(pulled, "x") == "x\n"
+    ours, theirs = yard.files(image), yard.files(pulled)
+    assert {name: path.lstat().st_mode for name, path in ours.items()} == {
+        name: path.lstat().st_mode for name, path in theirs.items()
+    }
+
+
+async def test_a_build_that_is_all_from_the_cache_needs_no_helper(yard: Yard) -> None:
+    yard.file("a", "1")
+    dockerfile = f"""
+    FROM {BUSYBOX} AS one
+    COPY a /a
+    RUN echo x > /x
+    FROM {BUSYBOX}
+    WORKDIR /w
+    COPY --from=one /x /a /
+    RUN --mount=type=bind,from=one,target=/one cat /one/x
+    """
+    first = await yard.build(dockerfile)
+
+    async def ask(kind: str, **_: Any) -> dict[str, Any]:
+        raise AssertionError(f"the helper was asked to {kind}")
+
+    yard.workshop.ask = ask  # type: ignore[method-assign]
+    assert (await yard.build(dockerfile)).digest == first.digest
+
+
+async def test_a_build_that_is_ended_leaves_nothing(yard: Yard) -> None:
+    running = asyncio.Event()
+    yard.file("a")
+    order = Order(yard.context, f"FROM {BUSYBOX}\nCOPY a /a\nRUN echo go; while true; do true; done\n")
+    builder = Builder(order, "build-ended", yard.images, yard.workshop, yard.cache, yard.hands)
+    building = asyncio.create_task(builder.build(lambda said: running.set() if said.text == "go" else None))
+    await asyncio.wait_for(running.wait(), 60)
+    building.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await building
+
+    assert list((yard.workshop.directory / "work").iterdir()) == []
+    assert [
+        each for each in (yard.hands.runtime.state_dir / "roots").iterdir() if "build-ended" in each.name
+    ] == []
+
+
+async def test_two_builds_side_by_side_are_both_right(yard: Yard) -> None:
+    yard.file("a", "1")
+    texts = [
+        f"FROM {BUSYBOX}\nCOPY a /a\nRUN --mount=type=cache,target=/c echo {n} >> /c/l; echo {n} > /n\n"
+        for n in (1, 2)
+    ]
+    images = await asyncio.gather(*(yard.build(text) for text in texts))
+    assert [yard.read(image, "n") for image in images] == ["1\n", "2\n"]
+
+
+def test_what_no_build_used_for_long_goes(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path)
+    shop.open()
+    for name in ("old", "fresh"):
+        (shop.blobs / name).write_text(name)
+        (shop.caches / name).mkdir()
+        (shop.caches / name / "file").write_text("x")
+    for place in (shop.blobs, shop.caches):
+        os.utime(place / "old", (1, 1))
+    shop.tidy()
+    assert [each.name for place in (shop.blobs, shop.caches) for each in place.iterdir()] == [
+        "fresh",
+        "fresh",
+    ]
+
+
+def test_what_was_used_longest_ago_goes_when_it_is_too_much(tmp_path: Path) -> None:
+    now = time.time()
+    for age, name in enumerate(("newest", "middle", "oldest")):
+        (tmp_path / name).write_bytes(b"x" * 40_000)
+        os.utime(tmp_path / name, (now - age, now - age))
+    workshop.tidy(tmp_path, 100_000)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["middle", "newest"]

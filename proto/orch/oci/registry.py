@@ -107,6 +107,12 @@ class Registry:
                 return digest
         return (await self.manifest(ref)).digest
 
+    async def find(self, ref: Reference) -> str:
+        """As `resolve`, for whoever wants to change it; empty when there is no such image yet."""
+        what = f"manifests/{ref.wanted}"
+        async with self._ask("HEAD", ref, what, pushing=True, headers={"Accept": _ACCEPT}) as answer:
+            return answer.headers.get("Docker-Content-Digest", "") if answer.status == 200 else ""
+
     async def manifest(self, ref: Reference) -> Fetched:
         """The manifest or index of `ref`, at most 4 MiB, its digest verified."""
         async with self._ask("GET", ref, f"manifests/{ref.wanted}", headers={"Accept": _ACCEPT}) as answer:
