@@ -72,6 +72,8 @@ async def talk(user: User, process: Process, outputs: Mapping[str, int], given: 
             await asyncio.wait([read, leaving], return_when=asyncio.FIRST_COMPLETED)
             read.cancel()
     finally:
+        if not ending.done():  # cancelled: the way to the user is gone, and nobody else would end it
+            await process.signal(signal.SIGKILL)
         for task in (feeding, leaving, ending, *reading):
             task.cancel()
         await asyncio.gather(feeding, leaving, *reading, return_exceptions=True)

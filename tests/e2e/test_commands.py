@@ -131,3 +131,25 @@ def test_an_agent_that_goes_away_is_told_and_ends_the_command(cluster: Dev) -> N
         return "sleep 778" not in cluster.orchctl("exec", "box", "--", "ps", expect=None)
 
     until(is_gone, "the command was left behind")
+
+
+def test_a_control_plane_that_goes_away_is_told_and_ends_the_command(cluster: Dev) -> None:
+    cluster.apply(SERVICE)
+    process = started(cluster, "exec", "box", "--", "sleep", "779", stderr=subprocess.PIPE)
+    until(lambda: "sleep 779" in inside(cluster, "ps"), "it never began")
+    control = next(pid for name, pid in cluster.processes("control").items() if "controlplane" in name)
+
+    os.kill(control, signal.SIGKILL)
+    try:
+        _, said = process.communicate(timeout=20)
+    finally:
+        cluster.restart_control()
+
+    assert process.returncode == 3
+    assert b"no control plane answers" in said
+
+    def is_gone() -> bool:
+        found = cluster.orchctl("exec", "box", "--", "ps", expect=None)
+        return "PID" in found and "sleep 779" not in found
+
+    until(is_gone, "the command was left behind")
