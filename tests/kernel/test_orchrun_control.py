@@ -151,6 +151,16 @@ def test_a_group_that_others_are_in_is_left_alone(orchrun: Runtime, bundles: Bun
     assert orchrun.state(first) == "running"
 
 
+def test_a_pid_file_that_cannot_be_written_takes_the_container_back(
+    orchrun: Runtime, bundles: Bundles
+) -> None:
+    name, done = orchrun.create(bundles.new("sleep", "100"), "--pid-file", "/nosuch/pid")
+
+    assert done.code == 1
+    assert "/nosuch/pid" in done.err
+    assert orchrun("state", name).code == 1
+
+
 def test_a_root_without_pivot_is_refused(orchrun: Runtime, bundles: Bundles) -> None:
     assert (
         "--no-pivot" in orchrun("run", "--no-pivot", "--bundle", str(bundles.new("true")), orchrun.new()).err

@@ -1,6 +1,6 @@
 """`create`: everything up to the program itself, which waits for `start`."""
 
-from agent.orchrun import making
+from agent.orchrun import ending, making
 from agent.orchrun.call import Call
 
 OPTIONS = making.OPTIONS
@@ -9,5 +9,9 @@ ARGUMENTS = "<container-id>"
 
 def run(call: Call) -> int:
     made = making.make(call, call.container(), waits=True)
-    made.write_pid_file()
+    try:
+        made.write_pid_file()
+    except BaseException:
+        ending.destroy(call, made.record)  # whoever cannot learn its pid cannot use it
+        raise
     return 0
