@@ -3,7 +3,6 @@
 # ruff: noqa: ASYNC240  /proc, /sys and small files do not block
 
 import asyncio
-import time
 from pathlib import Path
 
 from agent.runtime import logs
@@ -83,17 +82,15 @@ async def test_the_last_lines_are_found_from_the_end_also_across_files_and_piece
 async def test_a_long_log_lets_others_go_on_while_it_is_read(tmp_path: Path) -> None:
     file = LogFile(str(tmp_path / "web.log"), 1 << 30, 2)
     file.write(b"stdout", b"line\n" * 200_000)
-    longest, last = 0.0, time.monotonic()
+    turns = 0
 
     async def watch() -> None:
-        nonlocal longest, last
+        nonlocal turns
         while True:
             await asyncio.sleep(0)
-            now = time.monotonic()
-            longest, last = max(longest, now - last), now
+            turns += 1
 
     watching = asyncio.create_task(watch())
-    await asyncio.sleep(0)
     assert len(await _texts(tmp_path, tail=150_000)) == 150_000
     watching.cancel()
-    assert longest < 0.5
+    assert turns > 200
