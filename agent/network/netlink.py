@@ -55,6 +55,8 @@ OUR_PROTOCOL = 79
 _HEADER = struct.Struct("IHHII")
 _RECEIVE_BYTES = 1 << 16
 _BATCH_BYTES = 1 << 15
+_BATCH_MESSAGES = 100
+"""The answers of a whole batch must fit the socket's buffer, where the smallest takes most of a kilobyte."""
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -322,7 +324,7 @@ def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
     batch: list[Message] = []
     size = 0
     for message in messages:
-        if batch and size + len(message.data) > _BATCH_BYTES:
+        if len(batch) == _BATCH_MESSAGES or (batch and size + len(message.data) > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(message)
