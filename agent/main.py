@@ -190,7 +190,7 @@ class Agent:
         self._closing.push_async_callback(runtime.close)
         self._runtime = runtime
         images = await Images.open(
-            settings.state_dir / "images", plain_http=settings.plain_http, door=self.own_registry.door
+            settings.state_dir / "images", routes_=settings.registries, door=self.own_registry.door
         )
         self._closing.push_async_callback(images.close)
         self._images = images
@@ -336,7 +336,7 @@ class Agent:
         settings = self._settings
         hands = executing.Hands(self._runtime, self._network, settings.run_dir / "build-secrets")
         directory = settings.state_dir / "builds"
-        builds = Builds(directory, self._images, self.own_registry, settings.plain_http, hands)
+        builds = Builds(directory, self._images, self.own_registry, settings.registries, hands)
         builds.open()
         return builds
 

@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orch.oci import options, routes
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -18,7 +20,8 @@ class Settings:
     token: str = ""
     cgroup_root: str = "orch"
     pool_size: int = 16
-    plain_http: frozenset[str] = frozenset()
+    registries: routes.Routes = field(default_factory=routes.Routes)
+    """How they are reached."""
     labels: dict[str, str] = field(default_factory=dict)
     cpu: int = 0
     """Thousandths of a core; 0 is what the machine has."""
@@ -46,7 +49,7 @@ def read(arguments: list[str]) -> Settings:
         token=token,
         cgroup_root=found.cgroup_root,
         pool_size=found.pool_size,
-        plain_http=frozenset(found.plain_http),
+        registries=options.read(found),
         labels=dict(found.label),
         cpu=found.cpu,
         memory=found.memory,
@@ -80,13 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--address", default="", help="where other nodes reach this one (default: towards the control plane)")
     add("--cgroup-root", default="orch", help="the group below which all containers live")
     add("--pool-size", type=int, default=16, help="network namespaces made ahead of need")
-    add(
-        "--plain-http",
-        action="append",
-        default=[],
-        metavar="HOST:PORT",
-        help="a registry without TLS; repeatable",
-    )
+    options.add_to(parser)
     add(
         "--label",
         action="append",

@@ -143,7 +143,7 @@ class Builds:
         say: Callable[[Progress], None],
     ) -> None:
         began = time.monotonic()
-        say(Progress(0, 0, f"push {name.familiar}", "begin"))
+        say(Progress(0, 0, f"push {name.familiar.removeprefix(f'{reference.CLUSTER}/')}", "begin"))
         await shipping.push(image, name, self._images, registry, self._workshop.blobs, origins)
         say(Progress(0, 0, "", "done", time.monotonic() - began))
 

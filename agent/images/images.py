@@ -16,10 +16,12 @@ from agent.images import archive, flights, prune, pull, unpacking
 from agent.images.library import Image, Library, Stored
 from agent.images.limits import Limits
 from orch.oci import reference
+from orch.oci.auth import Credentials
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.manifest import Descriptor, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import CredentialsOf, DoorOf, Registry
+from orch.oci.routes import Routes
 
 Policy = Literal["Always", "IfNotPresent", "Never"]
 
@@ -37,8 +39,8 @@ class Images:
         self._library = library
         self._registry = registry
         self._limits = limits
-        self._puller = pull.Puller(library, registry, this_platform(), limits)
-        self._pulls: flights.Flights[Reference, Image] = flights.Flights()
+        self._puller = pull.Puller(library, this_platform(), limits)
+        self._pulls: flights.Flights[tuple[Reference, Credentials | None], Image] = flights.Flights()
         self._settling = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
         self._made: dict[str, AbstractContextManager[None]] = {}
@@ -49,13 +51,14 @@ class Images:
         directory: Path,
         *,
         plain_http: Collection[str] = (),
+        routes_: Routes | None = None,
         credentials: CredentialsOf = lambda _: None,
         door: DoorOf = lambda _: None,
         limits: Limits | None = None,
     ) -> Self:
         """The images in `directory`; what a killed agent left half done is cleared away behind the scenes."""
         library = await asyncio.to_thread(Library.open, directory)
-        registry = Registry(plain_http=plain_http, credentials=credentials, door=door)
+        registry = Registry(plain_http=plain_http, routes_=routes_, credentials=credentials, door=door)
         images = cls(library, registry, limits or Limits())
         images._behind_the_scenes(asyncio.to_thread(library.empty_trash))
         images._behind_the_scenes(images._settle())
@@ -82,6 +85,7 @@ class Images:
         *,
         policy: Policy = "IfNotPresent",
         on_progress: flights.Progress | None = None,
+        credentials: CredentialsOf | None = None,
     ) -> Image:
         """The image, fetched as `policy` says. Progress counts bytes over the wire. Raises PullFailed."""
         with _failing():
@@ -92,9 +96,11 @@ class Images:
                 raise ImageFailure(
                     Reason.NOT_PRESENT, f"image {ref.familiar} is not on this node, and pullPolicy is Never"
                 )
+            known = credentials(ref.registry) if credentials else None
+            registry = self._registry.knowing(credentials) if credentials else self._registry
             image = await self._pulls.join(
-                ref,
-                lambda report: self._puller.pull(ref, report),
+                (ref, known),
+                lambda report: self._puller.pull(ref, report, registry),
                 on_progress or (lambda _done, _total: None),
             )
         self._behind_the_scenes(self._settle())

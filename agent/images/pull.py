@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -10,11 +10,13 @@ from agent.images import flights, unpacking
 from agent.images.library import Image, Library
 from agent.images.limits import Limits
 from orch.oci import manifest
-from orch.oci.failure import bad_image
+from orch.oci.failure import ImageFailure, Reason, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import Fetched, Registry
 
+_LIES = {Reason.DIGEST_MISMATCH, Reason.BAD_IMAGE}
+"""What may be a mirror's fault, and not the registry's."""
 LAYERS_AT_ONCE = max(2, min(4, os.cpu_count() or 2))
 
 
@@ -27,46 +29,41 @@ class _Layer:
 class Puller:
     """Fetches images; what two pulls have in common is fetched once."""
 
-    def __init__(self, library: Library, registry: Registry, platform: Platform, limits: Limits) -> None:
+    def __init__(self, library: Library, platform: Platform, limits: Limits) -> None:
         self._library = library
-        self._registry = registry
         self._platform = platform
         self._limits = limits
         self._layers: flights.Flights[str, None] = flights.Flights()
         self._turn = asyncio.Semaphore(LAYERS_AT_ONCE)
 
-    async def pull(self, ref: Reference, on_progress: flights.Progress) -> Image:
-        """The image `ref` stands for in its registry now."""
-        if self._library.find(ref) and (
-            known := self._library.find(ref.pinned(await self._registry.resolve(ref)))
-        ):
+    async def pull(self, ref: Reference, on_progress: flights.Progress, registry: Registry) -> Image:
+        """The image `ref` stands for in its registry now; `registry` knows who asks."""
+        if self._library.find(ref) and (known := self._library.find(ref.pinned(await registry.resolve(ref)))):
             await asyncio.to_thread(self._library.name, known.digest, [ref])
             return replace(known, reference=str(ref))
-        named = await self._registry.manifest(ref)
-        chosen = await self._for_this_platform(ref, named)
+        named = await registry.manifest(ref)
+        chosen = await self._for_this_platform(ref, named, registry)
         parsed = _an_image(chosen, ref)
-        config_body = await self._registry.small_blob(ref, parsed.config)
+        config_body = await registry.small_blob(ref, parsed.config)
         layers = _layers(parsed, manifest.config(config_body), ref)
         with self._library.holding([layer.diff_id for layer in layers]):
-            await self._fetch_missing(ref, layers, on_progress)
+            await self._fetch_missing(ref, layers, on_progress, registry)
             names = (ref, ref.pinned(named.digest), ref.pinned(chosen.digest))
             return await asyncio.to_thread(self._library.add, chosen.body, config_body, names)
 
-    async def _for_this_platform(self, ref: Reference, named: Fetched) -> Fetched:
+    async def _for_this_platform(self, ref: Reference, named: Fetched, registry: Registry) -> Fetched:
         """At most two levels: an index of indexes is nobody's honest image."""
         parsed = manifest.parse(named.body, named.media_type)
         match parsed:
             case Manifest():
                 return named
             case Index():
-                return await self._registry.manifest(
-                    ref.pinned(manifest.choose(parsed, self._platform).digest)
-                )
+                return await registry.manifest(ref.pinned(manifest.choose(parsed, self._platform).digest))
             case _:
                 assert_never(parsed)
 
     async def _fetch_missing(
-        self, ref: Reference, layers: list[_Layer], on_progress: flights.Progress
+        self, ref: Reference, layers: list[_Layer], on_progress: flights.Progress, registry: Registry
     ) -> None:
         missing = {layer.diff_id: layer for layer in layers if not self._library.has_layer(layer.diff_id)}
         total = sum(layer.descriptor.size for layer in missing.values())
@@ -82,20 +79,30 @@ class Puller:
         try:
             async with asyncio.TaskGroup() as group:
                 for diff_id, layer in missing.items():
-                    group.create_task(self._layers.join(diff_id, self._fetching(ref, layer), told(diff_id)))
+                    group.create_task(
+                        self._layers.join(diff_id, self._fetching(ref, layer, registry), told(diff_id))
+                    )
         except BaseExceptionGroup as several:
             raise _first(several) from None
 
     def _fetching(
-        self, ref: Reference, layer: _Layer
+        self, ref: Reference, layer: _Layer, registry: Registry
     ) -> Callable[[flights.Progress], Coroutine[None, None, None]]:
         async def fetch(on_progress: flights.Progress) -> None:
             async with self._turn:
-                await self._fetch(ref, layer, on_progress)
+                try:
+                    await self._fetch(registry.blob(ref, layer.descriptor), layer, on_progress)
+                except ImageFailure as failure:
+                    if failure.reason not in _LIES or not registry.has_mirrors(ref):
+                        raise
+                    origin = registry.blob(ref, layer.descriptor, from_origin=True)
+                    await self._fetch(origin, layer, on_progress)
 
         return fetch
 
-    async def _fetch(self, ref: Reference, layer: _Layer, on_progress: flights.Progress) -> None:
+    async def _fetch(
+        self, chunks: AsyncIterator[bytes], layer: _Layer, on_progress: flights.Progress
+    ) -> None:
         received = 0
 
         def count(more: int) -> None:
@@ -106,7 +113,7 @@ class Puller:
         root = await asyncio.to_thread(self._library.new_layer)
         try:
             size = await unpacking.from_chunks(
-                self._registry.blob(ref, layer.descriptor),
+                chunks,
                 root,
                 size=layer.descriptor.size,
                 digest=layer.descriptor.digest,

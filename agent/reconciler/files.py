@@ -21,6 +21,8 @@ from agent.reconciler.configuration import Mounted
 from orch import wire
 from orch.model.assignment import File
 from orch.model.container import ContainerSpec, FileMount
+from orch.oci import keyring
+from orch.oci.auth import Credentials
 
 CONFIG_MODE = 0o444
 SECRET_MODE = 0o400
@@ -79,6 +81,16 @@ class Files:
         for key in self.have() - kept:
             self._value(key).unlink(missing_ok=True)
         return frozenset(kept)
+
+    def credentials(self, namespace: str) -> dict[str, Credentials]:
+        """Who a namespace's tasks are at which registry. Secrets count in the order of their names."""
+        newest: dict[str, Path] = {}
+        for path in (self._root(secret=True) / "values" / namespace).glob("*/*"):
+            known = newest.get(path.parent.name)
+            if path.name.isdigit() and (known is None or int(known.name) < int(path.name)):
+                newest[path.parent.name] = path
+        files = [wire.decode(newest[name].read_bytes(), File) for name in sorted(newest)]
+        return keyring.merged(file.data for file in files if file.type == keyring.SECRET_TYPE)
 
     def prepare(
         self, asked: Asked, naming: Naming, accounts: dict[str, Account]

@@ -23,6 +23,7 @@ from agent.reconciler.observed import (
     Probed,
     ProbeSaid,
     ProbesStarted,
+    Pulling,
     Signalled,
     TailRead,
     Trouble,
@@ -34,8 +35,11 @@ from orch.model.probe import Health
 def after(seen: Observed, fact: Fact) -> Observed:
     """The picture with the fact in it."""
     match fact:
+        case Pulling():
+            return replace(seen, pulling=fact)
         case ImagePulled():
-            return replace(seen, images={**seen.images, fact.reference: fact.image}, trouble=None)
+            images = {**seen.images, fact.reference: fact.image}
+            return replace(seen, images=images, pulling=None, trouble=None)
         case NetworkWired():
             return replace(seen, attached=fact.attached, clean=False, trouble=None)
         case PortsPublished():
@@ -194,4 +198,4 @@ def _troubled(seen: Observed, fact: Troubled) -> Observed:
     seen = replace(seen, troubles=seen.troubles + 1)
     if fact.container:
         return _with(seen, replace(seen.container(fact.container), trouble=trouble))
-    return replace(seen, trouble=trouble)
+    return replace(seen, trouble=trouble, pulling=None)

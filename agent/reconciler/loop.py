@@ -268,7 +268,7 @@ class Loop:
         ready = report.is_ready(work.asked, work.seen)
         if ready != bool(work.seen.ready_since):
             work.seen = learning.after(work.seen, observed.BecameReady(self._clock() if ready else 0.0))
-        if isinstance(fact, observed.Launched):
+        if isinstance(fact, observed.Launched | observed.Pulling):
             self._report(work)
         remembered = notes.of(work.seen)
         if remembered != work.noted:

@@ -91,6 +91,8 @@ class Observed:
     files_ready: bool = False
     old_runs: tuple[str, ...] = ()
     """Runs that ended and were followed by another; still to be removed."""
+    pulling: "Pulling | None" = None
+    """How far the pull under way is; None without one."""
     trouble: Trouble | None = None
     """Of the task as a whole: image, network, ports, files."""
     clean_up_trouble: Trouble | None = None
@@ -111,6 +113,15 @@ class Observed:
 
 
 # --- facts -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """An image is on its way: so many bytes of so many."""
+
+    reference: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +244,8 @@ class BecameReady:
 
 
 Fact = (
-    ImagePulled
+    Pulling
+    | ImagePulled
     | NetworkWired
     | PortsPublished
     | PortsUnpublished

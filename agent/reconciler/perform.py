@@ -20,6 +20,7 @@ from agent.reconciler import (
     image_files,
     log_tail,
     observed,
+    pulling,
     run_name,
     step,
     trouble,
@@ -33,6 +34,7 @@ from agent.reconciler.rooms import Images, Network, Runtime
 from agent.runtime.container import Launch, LaunchFailed, NoSuchContainer
 from orch.model.container import ContainerSpec
 from orch.model.probe import Health
+from orch.oci.auth import Credentials
 
 _log = logging.getLogger(__name__)
 
@@ -84,8 +86,7 @@ class Performer:
     async def _do(self, asked: Asked, seen: Observed, what: step.Step) -> Fact:
         match what:
             case step.PullImage():
-                image = await self.rooms.images.pull(what.reference, policy=what.policy)
-                return observed.ImagePulled(image, what.reference)
+                return await self._pull(asked, what)
             case step.WireNetwork():
                 return observed.NetworkWired(await self._network.attach(asked.key))
             case step.PublishPorts():
@@ -131,6 +132,21 @@ class Performer:
         return self.rooms.network
 
     # -- to start --------------------------------------------------------------------------------------
+
+    async def _pull(self, asked: Asked, what: step.PullImage) -> Fact:
+        said = pulling.Said(what.reference, lambda fact: self._tell(asked.key, fact))
+        known: dict[str, dict[str, Credentials]] = {}
+
+        def who(registry: str) -> Credentials | None:
+            """The secrets are read only when there is something to fetch."""
+            if not known:
+                known[""] = self.rooms.files.credentials(asked.id.namespace)
+            return known[""].get(registry)
+
+        image = await self.rooms.images.pull(
+            what.reference, policy=what.policy, on_progress=said.at, credentials=who
+        )
+        return observed.ImagePulled(image, what.reference)
 
     def _prepare(self, asked: Asked, seen: Observed) -> Fact:
         attached = _attached(seen)

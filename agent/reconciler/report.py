@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from agent.reconciler import backoff, decide
+from agent.reconciler import backoff, decide, pulling
 from agent.reconciler.asked import Asked
 from agent.reconciler.observed import Container, Final, Observed, Trouble
 from orch.model.container import ContainerSpec
@@ -102,6 +102,8 @@ def _living(status: TaskStatus, asked: Asked, seen: Observed, now: float) -> Tas
     state = TaskState.STARTING if has_all or seen.running() else TaskState.PREPARING
     reason = "WaitsForFiles" if asked.missing and not seen.running() else ""
     message = f"waits for {' and '.join(asked.missing)}" if reason else ""
+    if seen.pulling is not None and not reason:
+        message = pulling.sentence(seen.pulling)
     return replace(status, state=state, reason=reason, message=message)
 
 

@@ -1,12 +1,13 @@
 """What the reconciler needs of the other rooms. The real ones fit as they are; tests bring small fakes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from agent.images.library import Image
 from agent.network.attachment import Attached, Published
 from agent.runtime.container import Exited, Launch, Running
 from agent.runtime.entered import Entered
+from orch.oci.registry import CredentialsOf
 
 
 class Runtime(Protocol):
@@ -27,7 +28,12 @@ class Images(Protocol):
 
     def find(self, reference_text: str) -> Image | None: ...
     async def pull(
-        self, reference_text: str, *, policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+        self,
+        reference_text: str,
+        *,
+        policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent",
+        on_progress: Callable[[int, int], None] | None = None,
+        credentials: CredentialsOf | None = None,
     ) -> Image: ...
 
 

@@ -9,6 +9,7 @@ from orch.manifest import check, document
 from orch.model.config import MOST_BYTES, Config, Secret
 from orch.model.names import ObjectName
 from orch.model.service import Revision
+from orch.oci import keyring
 
 
 class Vault(Protocol):
@@ -43,6 +44,9 @@ def config(draft: Draft, wanted: Config) -> None:
 def secret(draft: Draft, wanted: document.PlainSecret, vault: Vault) -> None:
     """Sealed; a new version when the data changed."""
     if not _is_sound(draft, "secret", wanted.data):
+        return
+    if wanted.type == keyring.SECRET_TYPE and (fault := _credentials_fault(wanted)):
+        draft.refuse(fault)
         return
     known = draft.cluster.secrets.get(wanted.name)
     same = known is not None and opened(known, vault) == wanted.data
@@ -107,6 +111,15 @@ def forget_versions(draft: Draft) -> None:
         for key in draft.versions:
             if key.startswith(prefix) and key not in used and key not in draft.edits:
                 draft.write(codec.Drop(key))
+
+
+def _credentials_fault(wanted: document.PlainSecret) -> str:
+    """What is wrong with the credentials in it; empty when nothing is."""
+    try:
+        keyring.of(wanted.data)
+    except keyring.NotCredentials as error:
+        return str(error)
+    return ""
 
 
 def _place(name: ObjectName, entry: str) -> str:

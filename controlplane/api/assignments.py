@@ -9,6 +9,8 @@ from orch.model.container import FileMount
 from orch.model.names import ObjectName, ServiceName
 from orch.model.service import TaskTemplate
 from orch.model.task import Task, Wanted
+from orch.oci import reference
+from orch.oci.failure import ImageFailure
 
 FileKey = tuple[bool, ObjectName, int]
 """Secret or config, its name, its version."""
@@ -36,20 +38,46 @@ def templates_for(cluster: snapshot.Cluster, node: str) -> tuple[AssignedTemplat
     )
 
 
-def file_keys_for(cluster: snapshot.Cluster, node: str, mounts: Mounts) -> tuple[FileKey, ...]:
-    """Which versions of configs and secrets the unfinished tasks of the node mount, and nothing else.
+Credentials = Callable[[str, str], tuple[FileKey, ...]]
+"""(namespace, registry) → the secrets that say who is asking there."""
 
-    `mounts` remembers, from one node to the next, what the revisions of this picture mount.
+
+def file_keys_for(
+    cluster: snapshot.Cluster,
+    node: str,
+    mounts: Mounts,
+    credentials: Credentials = lambda _namespace, _registry: (),
+) -> tuple[FileKey, ...]:
+    """Which versions of configs and secrets the unfinished tasks of the node need, and nothing else.
+
+    They need what they mount, and the credentials for the registries of their images. `mounts` remembers, from
+    one node to the next, what the revisions of this picture need.
     """
     wanted: set[FileKey] = set()
     for task in cluster.tasks_on(node):
         revision = (task.id.owner, task.revision)
         if revision not in mounts:
             template = cluster.template(*revision)
-            mounts[revision] = tuple(mounted(template, revision[0].namespace)) if template else ()
+            mounts[revision] = (
+                tuple(_needed(template, revision[0].namespace, credentials)) if template else ()
+            )
         if mounts[revision] and not cluster.has_finished(task):
             wanted.update(mounts[revision])
     return tuple(sorted(wanted))
+
+
+def _needed(template: TaskTemplate, namespace: str, credentials: Credentials) -> Iterator[FileKey]:
+    yield from mounted(template, namespace)
+    for registry in {_registry_of(each.image) for each in (*template.containers, *template.init_containers)}:
+        yield from credentials(namespace, registry)
+
+
+def _registry_of(image: str) -> str:
+    """Empty for what is no reference: the node says so."""
+    try:
+        return reference.parse(image).registry
+    except ImageFailure:
+        return ""
 
 
 def mounted(template: TaskTemplate, namespace: str) -> Iterator[FileKey]:
@@ -67,7 +95,8 @@ def files_for(
     for key in keys:
         found = versions(key)
         if isinstance(found, Secret):
-            files.append(File(found.name, found.version, secret=True, data=dict(opened(found))))
+            data = dict(opened(found))
+            files.append(File(found.name, found.version, secret=True, data=data, type=found.type))
         elif found is not None:
             files.append(File(found.name, found.version, secret=False, data=found.data))
     return tuple(files)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlplane.api import assignments, conversation
+from controlplane.api import assignments, conversation, registry_secrets
 from controlplane.loop import picture
 from controlplane.store import leadership
 from orch import wire
@@ -65,6 +65,7 @@ class Teller:
         self._scheduled = False
         self._knows_services = False
         self._templates: dict[tuple[ServiceName, int, int], values_pb2.AssignedTemplate] = {}
+        self._credentials = registry_secrets.RegistrySecrets(opened)
         seen.listen(self._on_touched)
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────
@@ -99,6 +100,8 @@ class Teller:
                 self._stale_services.update(task.id.owner for task in self._picture.cluster.tasks_on(name))
             self._peers_due.update(self._sessions)
         self._due |= touched.assigned & self._sessions.keys()
+        if any(map(registry_secrets.concerns, touched.keys)):
+            self._due.update(self._sessions)
         if self._due or self._peers_due or self._stale_services:
             self._schedule()
 
@@ -149,7 +152,8 @@ class Teller:
 
     def _tell_tasks(self, name: str, stamp: values_pb2.Stamp, mounts: assignments.Mounts) -> None:
         cluster = self._picture.cluster
-        files = assignments.file_keys_for(cluster, name, mounts)
+        credentials = self._credentials.at(cluster.secrets)
+        files = assignments.file_keys_for(cluster, name, mounts, credentials)
         if self._is_new(name, "files", files):
             found = assignments.files_for(files, self._picture.version_of, self._opened)
             message = values_pb2.FileSection(

@@ -116,7 +116,7 @@ def reason_of(cluster: snapshot.Cluster, service: Service, rollout: Rollout | No
     for task in cluster.tasks_of(service.name):
         if cluster.is_live(task) and not cluster.is_ready(task):
             reason, message = task_reason(cluster, task, reasons)
-            if reason:
+            if reason or (message and task.wanted is Wanted.RUN):
                 return f"{task.id.full_name}: {message or reason}"
     if rollout is None:
         return "it was only just accepted"

@@ -45,6 +45,8 @@ class File:
     version: int
     secret: bool = False
     data: dict[str, bytes] = field(default_factory=dict)
+    type: str = ""
+    """Of a secret: `registry` holds credentials that the node shows when it pulls."""
 
 
 @dataclass(frozen=True, slots=True)

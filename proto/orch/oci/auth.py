@@ -2,9 +2,11 @@
 
 import base64
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+_SCHEME = re.compile(r"(?:^|,)\s*(bearer|basic)(?:\s+|$)", re.IGNORECASE)
 _PAIR = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
 
@@ -12,6 +14,8 @@ _PAIR = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 class Credentials:
     user: str
     password: str
+    identity_token: str = ""
+    """In place of a password, where somebody logged in before and got one (OAuth2's refresh token)."""
 
     def basic(self) -> str:
         pair = f"{self.user}:{self.password}".encode()
@@ -29,6 +33,16 @@ class Bearer:
     service: str
     scope: str
 
+    def form(self, fallback_scope: str, identity_token: str) -> dict[str, str]:
+        """To be posted, where there is an identity token (OAuth2)."""
+        return {
+            "grant_type": "refresh_token",
+            "refresh_token": identity_token,
+            "client_id": "orch",
+            "service": self.service,
+            "scope": self.scope or fallback_scope,
+        }
+
     def url(self, fallback_scope: str) -> str:
         question = {"service": self.service, "scope": self.scope or fallback_scope}
         joint = "&" if "?" in self.realm else "?"
@@ -40,14 +54,23 @@ class Basic:
     """Send user and password with every request."""
 
 
-def challenge(header: str) -> Bearer | Basic | None:
-    """What the registry wants; None if it speaks of nothing we know."""
-    scheme, _, rest = header.strip().partition(" ")
-    said = {name.lower(): quoted or bare for name, quoted, bare in _PAIR.findall(rest)}
-    match scheme.lower():
-        case "bearer" if said.get("realm", "").startswith(("http://", "https://")):
-            return Bearer(said["realm"], said.get("service", ""), said.get("scope", ""))
-        case "basic":
-            return Basic()
-        case _:
-            return None
+def challenge(headers: Sequence[str]) -> Bearer | Basic | None:
+    """What the registry wants, a token rather than a password; None if it speaks of nothing we know.
+
+    One header may hold several challenges, and there may be several headers.
+    """
+    found = [answer for header in headers for answer in _challenges(header)]
+    tokens = [each for each in found if isinstance(each, Bearer)]
+    return (tokens or found or [None])[0]
+
+
+def _challenges(header: str) -> Iterator[Bearer | Basic]:
+    begins = list(_SCHEME.finditer(header))
+    for number, begin in enumerate(begins):
+        end = begins[number + 1].start() if number + 1 < len(begins) else len(header)
+        pairs = _PAIR.findall(header, begin.end(), end)
+        said = {name.lower(): quoted or bare for name, quoted, bare in pairs}
+        if begin[1].lower() == "basic":
+            yield Basic()
+        elif said.get("realm", "").startswith(("http://", "https://")):
+            yield Bearer(said["realm"], said.get("service", ""), said.get("scope", ""))

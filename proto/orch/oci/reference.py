@@ -82,6 +82,11 @@ def names_a_registry(text: str) -> bool:
     return bool(slash) and _is_a_host(first)
 
 
+def is_host(text: str) -> bool:
+    """Whether it can be a registry's name: host or host:port."""
+    return _HOST.fullmatch(text) is not None
+
+
 def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 

@@ -5,21 +5,22 @@ aiohttp is imported at the first request: it is large, and most processes never 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import importlib
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin
 
-from orch.oci import auth, manifest
+from orch.oci import auth, manifest, routes
 from orch.oci.failure import ImageFailure, Reason, bad_image
 from orch.oci.manifest import Descriptor
 from orch.oci.reaching import Reaching
-from orch.oci.reference import CLUSTER, DOCKER_HUB, Reference
+from orch.oci.reference import CLUSTER, DOCKER_HUB, Reference, is_digest
 
 if TYPE_CHECKING:
     import ssl
@@ -72,15 +73,22 @@ class Registry:
         self,
         *,
         plain_http: Collection[str] = (),
+        routes_: routes.Routes | None = None,
         credentials: CredentialsOf = lambda _: None,
         door: DoorOf = lambda _: None,
+        pool: "Pool | None" = None,
     ) -> None:
-        self._plain_http = frozenset(plain_http)
+        """`routes_` says all of how registries are reached; `plain_http` is enough for most."""
+        self._routes = routes_ or routes.routes(plain_http)
         self._credentials = credentials
         self._door = door
-        self._session: aiohttp.ClientSession | None = None
-        self._opening = asyncio.Lock()
+        self._pool = pool or Pool()
         self._answers: dict[tuple[str, str, str], str] = {}
+        self._answering = asyncio.Lock()
+
+    def knowing(self, credentials: CredentialsOf) -> "Registry":
+        """The same, for somebody with these credentials; neither sees the other's tokens. Not to be closed."""
+        return Registry(routes_=self._routes, credentials=credentials, door=self._door, pool=self._pool)
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,21 +99,30 @@ class Registry:
         await self.close()
 
     async def close(self) -> None:
-        if self._session:
-            await self._session.close()
-            self._session = None
+        await self._pool.close()
 
     # Down
 
     async def resolve(self, ref: Reference) -> str:
-        """The digest a tag stands for now; costs no download where the registry answers HEAD."""
+        """The digest a tag stands for now; costs no download where the registry answers HEAD.
+
+        Whoever names a mirror trusts its word on tags; what a digest stands for nobody has to believe.
+        """
         if ref.digest:
             return ref.digest
+        for mirror in self._routes.mirrors_of(ref):
+            try:
+                return await self._resolve_at(mirror)
+            except ImageFailure as failure:
+                self._routes.failed(mirror, failure)
+        return await self._resolve_at(ref)
+
+    async def _resolve_at(self, ref: Reference) -> str:
         async with self._ask("HEAD", ref, f"manifests/{ref.wanted}", headers={"Accept": _ACCEPT}) as answer:
             digest = answer.headers.get("Docker-Content-Digest", "")
-            if answer.status == 200 and digest:
+            if answer.status == 200 and is_digest(digest):
                 return digest
-        return (await self.manifest(ref)).digest
+        return (await self._manifest_at(ref)).digest
 
     async def find(self, ref: Reference) -> str:
         """As `resolve`, for whoever wants to change it; empty when there is no such image yet."""
@@ -115,6 +132,14 @@ class Registry:
 
     async def manifest(self, ref: Reference) -> Fetched:
         """The manifest or index of `ref`, at most 4 MiB, its digest verified."""
+        for mirror in self._routes.mirrors_of(ref):
+            try:
+                return await self._manifest_at(mirror)
+            except ImageFailure as failure:
+                self._routes.failed(mirror, failure)
+        return await self._manifest_at(ref)
+
+    async def _manifest_at(self, ref: Reference) -> Fetched:
         async with self._ask("GET", ref, f"manifests/{ref.wanted}", headers={"Accept": _ACCEPT}) as answer:
             if answer.status == 404:
                 raise await self._not_found(ref)
@@ -131,16 +156,34 @@ class Registry:
         if wanted.size > manifest.LARGEST_MANIFEST:
             raise bad_image(f"the configuration of {ref.familiar} is {wanted.size} bytes; 4 MiB is the limit")
         body = b"".join([chunk async for chunk in self.blob(ref, wanted)])
+        if _sha256(body) != wanted.digest and self.has_mirrors(ref):
+            body = b"".join([chunk async for chunk in self.blob(ref, wanted, from_origin=True)])
         if _sha256(body) != wanted.digest:
             raise _mismatch(f"a blob of {ref.familiar}", wanted.digest, _sha256(body))
         return body
 
-    async def blob(self, ref: Reference, wanted: Descriptor) -> AsyncIterator[bytes]:
+    def has_mirrors(self, ref: Reference) -> bool:
+        """Whether what came may have come from a mirror."""
+        return bool(self._routes.mirrors.get(ref.registry))
+
+    async def blob(
+        self, ref: Reference, wanted: Descriptor, *, from_origin: bool = False
+    ) -> AsyncIterator[bytes]:
         """The bytes of a blob, `wanted.size` of them; resumed after a broken connection.
 
-        The digest is for the reader to verify: only it sees all bytes in order.
+        The digest is for the reader to verify: only it sees all bytes in order. What a mirror began the
+        registry itself goes on with; a reader to whom a mirror lied asks again `from_origin`.
         """
         received = 0
+        for mirror in () if from_origin else self._routes.mirrors_of(ref):
+            with contextlib.suppress(_MirrorFailed):
+                async for chunk in self._blob_of_mirror(mirror, wanted, received):
+                    received += len(chunk)
+                    if received > wanted.size:
+                        raise _too_long(mirror, wanted)
+                    yield chunk
+            if received == wanted.size:
+                return
         for attempt in range(1, ATTEMPTS + 1):
             before = received
             try:
@@ -159,6 +202,16 @@ class Registry:
             Reason.REGISTRY_UNREACHABLE,
             f"registry {ref.registry} sent {received} of {wanted.size} bytes of {wanted.digest} and stopped",
         )
+
+    async def _blob_of_mirror(
+        self, mirror: Reference, wanted: Descriptor, start: int
+    ) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._blob_from(mirror, wanted, start):
+                yield chunk
+        except ImageFailure as failure:
+            self._routes.failed(mirror, failure)
+            raise _MirrorFailed from failure
 
     async def _blob_from(self, ref: Reference, wanted: Descriptor, start: int) -> AsyncIterator[bytes]:
         headers = {"Range": f"bytes={start}-"} if start else {}
@@ -239,7 +292,7 @@ class Registry:
         data: Any = None,
     ) -> AsyncIterator["aiohttp.ClientResponse"]:
         """One request; a challenge is answered once."""
-        session = await self._opened()
+        session = await self._pool.opened()
         door = self._door(ref.registry)
         if door is None and ref.registry == CLUSTER:
             raise ImageFailure(
@@ -247,7 +300,7 @@ class Registry:
             )
         base = f"https://{door.address}" if door else self._base(ref.registry)
         url = what if "://" in what else f"{base}/v2/{ref.repository}/{what}"
-        way: dict[str, Any] = {"ssl": door.tls, "server_hostname": door.server_name} if door else {}
+        way = self._way(ref.registry, door)
         key = (ref.registry, ref.repository, "pull,push" if pushing else "pull")
         sent = dict(headers or {})
         if key in self._answers:
@@ -257,9 +310,11 @@ class Registry:
         with Reaching(ref.registry):
             answer = await session.request(method, url, headers=sent, data=data, **way)
             if answer.status == 401:
-                header = answer.headers.get("WWW-Authenticate", "")
+                challenges = answer.headers.getall("WWW-Authenticate", [])
                 answer.release()
-                self._answers[key] = sent["Authorization"] = await self._answer_to(header, ref, key[2])
+                sent["Authorization"] = await self._answer_anew(
+                    challenges, ref, key, sent.get("Authorization")
+                )
                 answer = await session.request(method, url, headers=sent, data=data, **way)
             async with answer:
                 if answer.status in {401, 403}:
@@ -267,12 +322,32 @@ class Registry:
                     raise self._unauthorized(ref)
                 yield answer
 
-    async def _answer_to(self, header: str, ref: Reference, actions: str) -> str:
+    def _way(self, registry: str, door: Door | None) -> dict[str, Any]:
+        if door:
+            return {"ssl": door.tls, "server_hostname": door.server_name}
+        tls = self._routes.tls(registry)
+        return {"ssl": tls} if tls else {}
+
+    async def _answer_anew(
+        self, challenges: Sequence[str], ref: Reference, key: tuple[str, str, str], refused: str | None
+    ) -> str:
+        """What to send in place of what was refused: a token that has ended is fetched anew, once for all."""
+        async with self._answering:
+            known = self._answers.get(key)
+            if known is None or known == refused:
+                known = self._answers[key] = await self._answer_to(challenges, ref, key[2])
+            return known
+
+    async def _answer_to(self, challenges: Sequence[str], ref: Reference, actions: str) -> str:
         credentials = self._credentials(ref.registry)
-        match auth.challenge(header):
+        match auth.challenge(challenges):
             case auth.Basic() if credentials:
                 return credentials.basic()
             case auth.Bearer() as bearer:
+                if bearer.realm.startswith("http://") and ref.registry not in self._routes.plain_http:
+                    raise bad_image(
+                        f"registry {ref.registry} wants credentials sent to {bearer.realm} in clear: refused"
+                    )
                 return "Bearer " + await self._token(bearer, credentials, ref, actions)
             case _:
                 raise self._unauthorized(ref)
@@ -280,35 +355,31 @@ class Registry:
     async def _token(
         self, bearer: auth.Bearer, credentials: auth.Credentials | None, ref: Reference, actions: str
     ) -> str:
-        session = await self._opened()
-        headers = {"Authorization": credentials.basic()} if credentials else {}
-        url = bearer.url(f"repository:{ref.repository}:{actions}")
-        with Reaching(bearer.realm.partition("://")[2].partition("/")[0]):
-            async with session.get(url, headers=headers) as answer:
+        session = await self._pool.opened()
+        scope = f"repository:{ref.repository}:{actions}"
+        host = bearer.realm.partition("://")[2].partition("/")[0]
+        way = self._way(host if host in self._routes.authorities else ref.registry, None)
+        with Reaching(host):
+            if credentials and credentials.identity_token:
+                form = bearer.form(scope, credentials.identity_token)
+                asking = session.post(bearer.realm, data=form, **way)
+            else:
+                headers = {"Authorization": credentials.basic()} if credentials else {}
+                asking = session.get(bearer.url(scope), headers=headers, **way)
+            async with asking as answer:
+                if answer.status == 429 or answer.status >= 500:
+                    await self._expect(answer, ref, 200)
                 if answer.status != 200:
                     raise self._unauthorized(ref)
-                said = json.loads(await _read(answer, 1 << 20, "the registry's token"))
+                said = _object(await _read(answer, 1 << 20, "the registry's token"))
         token = said.get("token") or said.get("access_token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise bad_image(f"registry {ref.registry} answered without a token")
         return token
 
-    async def _opened(self) -> "aiohttp.ClientSession":
-        async with self._opening:
-            if self._session is None:
-                # 0.2 s of import belong into a thread: the caller's loop has heartbeats to send.
-                aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
-                limits = aiohttp.ClientTimeout(
-                    total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
-                )
-                self._session = aiohttp.ClientSession(
-                    timeout=limits, auto_decompress=False, read_bufsize=_CHUNK, headers={"User-Agent": "orch"}
-                )
-            return self._session
-
     def _base(self, registry: str) -> str:
         host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
-        return f"{'http' if registry in self._plain_http else 'https'}://{host}"
+        return f"{'http' if registry in self._routes.plain_http else 'https'}://{host}"
 
     # What went wrong
 
@@ -341,6 +412,36 @@ class Registry:
         )
 
 
+class Pool:
+    """One pool of connections, opened when it is needed."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    async def opened(self) -> "aiohttp.ClientSession":
+        async with self._opening:
+            if self._session is None:
+                # 0.2 s of import belong into a thread: the caller's loop has heartbeats to send.
+                aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+                limits = aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+                )
+                self._session = aiohttp.ClientSession(
+                    timeout=limits, auto_decompress=False, read_bufsize=_CHUNK, headers={"User-Agent": "orch"}
+                )
+            return self._session
+
+
+class _MirrorFailed(Exception):
+    """It did not help."""
+
+
 async def _read(answer: "aiohttp.ClientResponse", most: int, what: str) -> bytes:
     parts, size = [], 0
     async for chunk in answer.content.iter_chunked(_CHUNK):
@@ -349,6 +450,15 @@ async def _read(answer: "aiohttp.ClientResponse", most: int, what: str) -> bytes
             raise bad_image(f"{what} is larger than {most >> 20} MiB")
         parts.append(chunk)
     return b"".join(parts)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Empty where it is none."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _sha256(body: bytes) -> str:

@@ -90,7 +90,7 @@ class FakeImages:
     def find(self, reference_text: str) -> Image | None:
         return None
 
-    async def pull(self, reference_text: str, *, policy: str = "IfNotPresent") -> Image:
+    async def pull(self, reference_text: str, *, policy: str = "IfNotPresent", **_how: object) -> Image:
         self.asked.set()
         try:
             await self.has.wait()

@@ -151,3 +151,19 @@ def test_an_end_by_itself_is_told_with_its_reason() -> None:
     assert (status.state, status.reason, status.finished_at) == (TaskState.FAILED, "ExitCode", NOW)
     assert status.log_tail == ("last words",)
     assert status.containers[0].exit_code == 1
+
+
+def test_a_pull_says_how_far_it_is() -> None:
+    seen = learning.after(Observed(), observed.Pulling("web:1", 41_000_000, 65_000_000))
+
+    status = said(an_asked(), seen)
+
+    assert (status.state, status.message) == (TaskState.PREPARING, "pulling 63 % (41/65 MB)")
+
+
+def test_a_pull_that_failed_is_no_longer_under_way() -> None:
+    seen = learning.after(Observed(), observed.Pulling("web:1", 1, 2))
+
+    seen = learning.after(seen, observed.Troubled("RegistryUnreachable", "broke off", NOW))
+
+    assert said(an_asked(), seen, NOW + 100).message == ""
