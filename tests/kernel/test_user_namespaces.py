@@ -191,6 +191,8 @@ async def test_root_inside_has_no_power_over_what_is_the_nodes(bench: Any, tmp_p
 
 @pytest.mark.parametrize("first_id", [0, FIRST], ids=["host", "userns"])
 async def test_a_network_of_its_own_has_a_loopback(bench: Any, first_id: int) -> None:
-    _, said = await bench.run("grep -c 00000000000000000000000000000001 /proc/net/if_inet6", first_id=first_id)
+    _, said = await bench.run(
+        "grep -c 00000000000000000000000000000001 /proc/net/if_inet6", first_id=first_id
+    )
 
     assert said == "1"
