@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cli.render import words
+
 
 def applied(reply: Any) -> str:
     """One line an object, its changes under it."""
@@ -11,7 +13,7 @@ def applied(reply: Any) -> str:
 
 def planned(reply: Any) -> str:
     """As `applied`, in the future, with what the deciders would do."""
-    lines = [*_lines(reply.objects, shows_same=False, words=_WOULD)]
+    lines = [*_lines(reply.objects, shows_same=False, future=_WOULD)]
     return "".join(f"{line}\n" for line in lines) or "no changes\n"
 
 
@@ -23,12 +25,14 @@ def has_changes(reply: Any) -> bool:
 _WOULD = {"created": "would be created", "changed": "would change", "deleted": "would be deleted"}
 
 
-def _lines(objects: Iterable[Any], *, shows_same: bool, words: dict[str, str] | None = None) -> Iterator[str]:
+def _lines(
+    objects: Iterable[Any], *, shows_same: bool, future: dict[str, str] | None = None
+) -> Iterator[str]:
     for each in objects:
         if each.action == "unchanged" and not shows_same:
             continue
-        yield f"{reference(each.reference)} {(words or {}).get(each.action, each.action)}"
-        if each.action == "changed" or words:
+        yield f"{reference(each.reference)} {(future or {}).get(each.action, each.action)}"
+        if each.action == "changed" or future:
             yield from (f"  {_change(change)}" for change in each.changes)
         yield from (f"  {decision}" for decision in each.decisions)
 
@@ -41,8 +45,9 @@ def reference(reference: Any) -> str:
 
 def _change(change: Any) -> str:
     path = change.path.replace("spec.template.", "spec.")
-    if not change.before:
-        return f"+ {path}: {change.after}"
-    if not change.after:
-        return f"- {path}: {change.before}"
-    return f"~ {path}: {change.before} → {change.after}"
+    before, after = words.images(change.before), words.images(change.after)
+    if not before:
+        return f"+ {path}: {after}"
+    if not after:
+        return f"- {path}: {before}"
+    return f"~ {path}: {before} → {after}"

@@ -110,7 +110,7 @@ _ORDER: dict[str, Callable[[Any], Any]] = {
 def _images(view: Any, _now: float) -> str:
     containers = view.service.spec.template.containers
     more = f" +{len(containers) - 1}" if len(containers) > 1 else ""
-    return (containers[0].image + more) if containers else NOTHING
+    return (words.images(containers[0].image) + more) if containers else NOTHING
 
 
 def _revision(view: Any, _now: float) -> str:
@@ -185,7 +185,7 @@ _TASK = Columns(
     },
     {
         "IP": lambda view, _: ",".join(view.status.addresses) or NOTHING,
-        "IMAGE": lambda view, _: view.image or NOTHING,
+        "IMAGE": lambda view, _: words.images(view.image) or NOTHING,
         "EXIT": _exit,
         "NEXT-RETRY": _next_retry,
         "MESSAGE": lambda view, _: view.status.message or view.message or NOTHING,
@@ -285,9 +285,11 @@ _REVISION = Columns(
         "AGE": lambda view, now: words.age(view.revision.created_at, now),
         "BY": lambda view, _: view.revision.created_by or NOTHING,
         "IMAGE": lambda view, _: (
-            view.revision.template.containers[0].image if view.revision.template.containers else NOTHING
+            words.images(view.revision.template.containers[0].image)
+            if view.revision.template.containers
+            else NOTHING
         ),
-        "CHANGE": lambda view, _: view.revision.change or NOTHING,
+        "CHANGE": lambda view, _: words.images(view.revision.change) or NOTHING,
         "OUTCOME": lambda view, _: (
             f"{view.outcome}: {view.reason}" if view.reason else view.outcome or "in progress"
         ),

@@ -1,5 +1,6 @@
 """Small amounts in few letters: ages, shares, states."""
 
+import re
 from typing import Any
 
 _STATES = {
@@ -7,6 +8,7 @@ _STATES = {
     6: "Backoff", 7: "Stopping", 8: "Complete", 9: "Failed", 10: "Rejected",
 }  # fmt: skip
 NOTHING = "-"
+_OWN_IMAGE = re.compile(r"\bregistry\.orch/([a-z0-9][^\s@]*)@sha256:([0-9a-f]{12})[0-9a-f]{52}")
 
 
 def age(since: float, now: float) -> str:
@@ -41,6 +43,11 @@ def size(count: int) -> str:
             return f"{amount:.0f}{unit}" if unit == "B" else f"{amount:.1f}{unit}"
         amount /= 1024
     raise AssertionError("the loop returns")
+
+
+def images(text: str) -> str:
+    """Images of the cluster's own registry as people call them: `web:1@5b6faa192bac`."""
+    return _OWN_IMAGE.sub(r"\1@\2", text)
 
 
 def labels(found: Any) -> str:

@@ -31,16 +31,22 @@ finish() {
 orchctl dev down --name $NAME > "$WORK/log" 2>&1 || true # what an earlier demo kept
 trap finish EXIT
 
-say "1. A cluster of three nodes, each in its own network namespace, and a registry"
-run orchctl dev up --nodes 3 --registry --name $NAME
-REGISTRY=$(orchctl dev status --name $NAME | awk '$2 == "registry" { print $3 }')
+say "1. A cluster of three nodes, each in its own network namespace"
+run orchctl dev up --nodes 3 --name $NAME
 NODES=$(orchctl dev status --name $NAME | awk '$2 ~ /^node-/ { print $3 }')
 run orchctl label node/node-3 ring=canary
-echo "${dim}pushing images made of busybox: web:1, web:2, web:3-broken, web:4${off}"
-quietly python "$ROOT/deploy/demo/images.py" "$REGISTRY" web:1 web:2 web:3-broken web:4
+
+cp -r "$ROOT/manifests/demo" demo
+cp "$(command -v busybox)" demo/busybox
+build() { orchctl image build -q -t "web:$1" --build-arg "VERSION=$1" demo; }
+say "   Its own registry has the images: a node builds them from manifests/demo/Dockerfile"
+run orchctl image build -t web:1 --build-arg VERSION=1 demo
+echo "${dim}and web:2, web:3-broken and web:4 the same way${off}"
+for each in 2 3-broken 4; do quietly build $each; done
+run orchctl image ls
 
 version() { # manifest of one version
-    sed "1,/^apiVersion/{/^#/d}; s#127.0.0.1:5000/web:.*#$REGISTRY/web:$1#; s#progressDeadline: .*#progressDeadline: 8s#" "$ROOT/${2:-manifests/web.yaml}" > "$WORK/web.yaml"
+    sed "1,/^apiVersion/{/^#/d}; s#image: web:.*#image: web:$1#; s#progressDeadline: .*#progressDeadline: 8s#" "$ROOT/${2:-manifests/web.yaml}" > "$WORK/web.yaml"
     echo web.yaml
 }
 ask_every_node() {

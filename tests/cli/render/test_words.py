@@ -51,3 +51,11 @@ def test_a_path_leads_into_a_document(path: str, text: str) -> None:
 def test_a_path_that_is_not_understood_is_refused(path: str) -> None:
     with pytest.raises(jsonpath.BadPath, match="cannot read"):
         jsonpath.evaluate(path, _DOCUMENT)
+
+
+def test_images_of_the_clusters_registry_are_short() -> None:
+    digest = "5b6faa192bac" + "0" * 52
+    assert (
+        words.images(f"image registry.orch/a/web:1@sha256:{digest} → x") == "image a/web:1@5b6faa192bac → x"
+    )
+    assert words.images(f"ghcr.io/web:1@sha256:{digest}") == f"ghcr.io/web:1@sha256:{digest}"
