@@ -130,7 +130,7 @@ class Runtime:
         future: asyncio.Future[Exited] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(container, []).append(future)
         try:
-            entry = (await self._entries()).get(container)
+            entry = (await self._entries(container=container)).get(container)
             if entry is None:
                 raise NoSuchContainer(container)
             if entry["state"] == journal.EXITED:
@@ -281,8 +281,9 @@ class Runtime:
         assert self._shim
         return await self._shim.ask(fds, **request)
 
-    async def _entries(self) -> dict[str, dict[str, Any]]:
-        answer = await self._ask(op="list")
+    async def _entries(self, **only: str) -> dict[str, dict[str, Any]]:
+        """All, or the `container` of that name; a shim of an older version tells of all in any case."""
+        answer = await self._ask(op="list", **only)
         for entry in answer["containers"]:
             self._sandboxes[entry["container"]] = entry["sandbox"]
         return {entry["container"]: entry for entry in answer["containers"]}

@@ -71,6 +71,17 @@ def completed(entry: "Entry") -> "Entry":
     return entry
 
 
+_TOLD = (
+    *("container", "sandbox", "state", "pid", "start_time", "started_at"),
+    *("status", "oom_killed", "at", "acknowledged"),
+)
+
+
+def told(entry: "Entry") -> "Entry":
+    """What an agent is told of it: thousands must fit a packet, and most of an entry is for us alone."""
+    return {key: entry[key] for key in _TOLD}
+
+
 def open_same(pid: int, start_time: int) -> int:
     """A pidfd of the very process that the journal means; -1 when it is gone."""
     if not pid:  # killed between clone and the journal

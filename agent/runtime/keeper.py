@@ -211,7 +211,7 @@ class Keeper:
     def _started(self, container: Container, _: list[str]) -> None:
         reply, container.reply = container.reply, None
         if reply:
-            reply({"entry": container.entry})
+            reply({"entry": entries.told(container.entry)})
         self.loop.watch(container.pidfd, lambda _: self._end(container))
 
     # -- hooks --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import sys
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import cgroup, init, keeper, packets, visitors
+from agent.runtime import cgroup, entries, init, keeper, packets, visitors
 from agent.runtime.eventloop import Loop
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ class Shim:
             case "launch":
                 self.keeper.launch(packet["plan"], reply)
             case "list":
-                self._list(sock, reply)
+                self._list(sock, packet, reply)
             case "signal":
                 self.keeper.signal(packet["container"], packet["signum"], reply)
             case "kill":
@@ -140,16 +140,18 @@ class Shim:
             case unknown:
                 reply({"error": ["shim", f"{unknown} is not known; the shim is older than the agent"]})
 
-    def _list(self, sock: "_socket.socket", reply: "Reply") -> None:
-        """Not before it is known what becomes of starts that nobody who is there asked for."""
+    def _list(self, sock: "_socket.socket", packet: "Packet", reply: "Reply") -> None:
+        """All, or the one that is named; not before it is known what becomes of starts that others asked for."""
         if self.begun_before.get(sock.fileno(), set()) & self.keeper.births():
-            self.loop.later(_RETRY_SECONDS, lambda: self._list(sock, reply))
+            self.loop.later(_RETRY_SECONDS, lambda: self._list(sock, packet, reply))
             return
-        reply({"containers": [one.entry for one in self.keeper.containers.values()]})
+        known = self.keeper.containers
+        names = [packet["container"]] if "container" in packet else list(known)
+        reply({"containers": [entries.told(known[name].entry) for name in names if name in known]})
 
     def _tell_exit(self, entry: "Packet") -> None:
         for sock in list(self.conversations.values()):
-            self._tell(sock, {"event": "exited", "entry": entry})
+            self._tell(sock, {"event": "exited", "entry": entries.told(entry)})
 
     def _upgrade(self, program: int, reply: "Reply") -> None:
         """Become the code that now lies on disk; children stay children, clients connect again."""
