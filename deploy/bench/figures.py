@@ -2,13 +2,14 @@
 
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured thing. `goal` is a bound: at most for times and memory, at least for rates."""
+    """One measured thing. `goal` is a bound: at most for times and memory, at least for rates; 0 is none."""
 
     name: str
     unit: str
@@ -23,7 +24,15 @@ class Figure:
 
     @property
     def meets_goal(self) -> bool:
+        if not self.goal:
+            return True
         return self.value >= self.goal if self.more_is_better else self.value <= self.goal
+
+
+def percentile(samples: Sequence[float], percent: int) -> float:
+    """The smallest sample that so many percent of them do not exceed."""
+    ordered = sorted(samples)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
 def show(figures: list[Figure]) -> str:
@@ -36,7 +45,8 @@ def show(figures: list[Figure]) -> str:
         verdict = "" if figure.meets_goal else "  missed"
         lines.append(
             f"{figure.name:<{width}}  {_number(figure.value):>10}  {_number(low):>10}  {_number(high):>10}  "
-            f"{len(figure.samples):>3}  {bound} {_number(figure.goal)} {figure.unit}{verdict}"
+            f"{len(figure.samples):>3}  {f'{bound} {_number(figure.goal)} ' if figure.goal else ''}{figure.unit}"
+            f"{verdict}"
         )
     return "\n".join(lines)
 
