@@ -16,6 +16,7 @@ from controlplane.api import (
     changing,
     memory,
     registry,
+    resolving,
     sessions,
     statuses,
     telling,
@@ -27,6 +28,7 @@ from controlplane.store import etcd_channel, keys, leadership, mirror, port, sea
 from orch.model.cluster import ClusterIdentity
 from orch.model.config import Secret
 from orch.model.names import ServiceName
+from orch.oci import registry as image_registry
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Core:
         self.statuses = statuses.StatusWriter(store, self.picture, self.leadership, self.recorder.tell)
         self.sessions = self._make_sessions()
         self.source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age)
+        self.images_of_others = image_registry.Registry(routes_=settings.registries)
         self.changing = self._make_changing()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,6 +93,7 @@ class Core:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.images_of_others.close()
 
     def reasons_of(self, name: ServiceName) -> Any:
         """Why something of the service waits; for tests and measurements."""
@@ -130,6 +134,12 @@ class Core:
             source=self.source,
             forget_node=self.liveness.forget,
             own_digest=self.own_digest,
+            resolver=resolving.Resolver(
+                self.images_of_others,
+                grounds.settings.resolve_seconds,
+                self._open_secret,
+                grounds.clock,
+            ),
         )
 
     def _open_secret(self, secret: Secret) -> dict[str, bytes]:

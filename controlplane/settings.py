@@ -19,12 +19,15 @@ import argparse
 import ipaddress
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from orch.oci import options, routes
 
 DEFAULT_PORT = 7420
 DEFAULT_JOIN_PORT = 7421
 DEFAULT_REGISTRY_PORT = 7422
+RESOLVE_SECONDS = 3.0
 NO_REGISTRY = "off"
 
 
@@ -44,6 +47,10 @@ class Settings:
     """host:port of the cluster's own image registry; empty: there is none."""
     registry_store: str = ""
     """Where it keeps images: a directory, or the address of an object store."""
+    registries: routes.Routes = field(default_factory=routes.Routes)
+    """How those of others are reached."""
+    resolve_seconds: float = 0.0
+    """How long an apply may wait for registries to say what tags stand for; 0: nobody is asked."""
     etcd_endpoints: tuple[str, ...] = ()
     """Empty: etcd runs as our own child."""
     etcd_ca: Path | None = None
@@ -97,6 +104,8 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         heartbeat_interval=given.heartbeat_interval,
         node_timeout=given.node_timeout,
         leader_ttl=given.leader_ttl,
+        registries=options.read(given),
+        resolve_seconds=given.resolve_timeout,
         restored=given.restored,
         verbose=given.verbose,
     )
@@ -138,6 +147,14 @@ def _parser() -> argparse.ArgumentParser:
         "--registry-store",
         metavar="PLACE",
         help="where it keeps images: a directory, or s3://bucket/prefix; default: registry/ in --data",
+    )
+    options.add_to(parser)
+    add(
+        "--resolve-timeout",
+        type=float,
+        default=RESOLVE_SECONDS,
+        metavar="SECONDS",
+        help="how long an apply may wait for registries to say what tags stand for; 0: nobody is asked",
     )
     add("--name", default=socket.gethostname(), help="of this control plane (%(default)s)")
     add("--etcd-endpoints", metavar="URL,…", help="an external etcd; without it one is started as a child")

@@ -22,7 +22,7 @@ _START_TIMEOUT_S = 30.0
 def control_command(cluster: DevCluster) -> list[str]:
     """How the control plane is started."""
     address = cluster.control_address
-    return [
+    command = [
         _program("orch-controlplane"),
         "--data", str(cluster.control_state),
         "--name", "control",
@@ -30,6 +30,7 @@ def control_command(cluster: DevCluster) -> list[str]:
         "--join-listen", f"{address}:{JOIN_PORT}",
         "--advertise", f"{address}:{SESSION_PORT}",
     ]  # fmt: skip
+    return command + _registry(cluster)
 
 
 def agent_command(cluster: DevCluster, node: DevNode) -> list[str]:
@@ -44,9 +45,12 @@ def agent_command(cluster: DevCluster, node: DevNode) -> list[str]:
         "--join", f"{cluster.control_address}:{JOIN_PORT}",
         "--token-file", str(cluster.control_state / "join-token"),
     ]  # fmt: skip
-    if cluster.has_registry:
-        command += ["--plain-http", cluster.registry_address]
-    return command
+    return command + _registry(cluster)
+
+
+def _registry(cluster: DevCluster) -> list[str]:
+    """The registry beside the cluster, if there is one, speaks plain HTTP."""
+    return ["--plain-http", cluster.registry_address] if cluster.has_registry else []
 
 
 def start(

@@ -19,6 +19,7 @@ from controlplane.api import (
     memory,
     orders,
     own_images,
+    resolving,
     views,
     what_if,
 )
@@ -59,6 +60,7 @@ class Changing:
     source: catalog.Source
     forget_node: Callable[[str], None]
     own_digest: own_images.Digest
+    resolver: resolving.Resolver
 
     async def apply(self, request: Any, context: Any) -> pb.ApplyReply:
         """Everything in the request or nothing. Raises Invalid, StoreError."""
@@ -67,10 +69,12 @@ class Changing:
         if not documents:
             raise errors.Invalid("there is nothing to apply")
         documents = await own_images.pinned(documents, self.own_digest)
+        documents, warnings = await self.resolver.resolved(documents, self.picture.cluster)
 
         def admit() -> Draft:
             asker = admission.Asker(door.caller(context).name, self.clock.now())
             draft = admission.apply(self.picture.cluster, self.picture.versions, documents, asker, self.vault)
+            draft.warnings.extend(warnings)
             if request.prune:
                 admission.prune(draft, documents)
                 _raise_problems(draft)
