@@ -5,7 +5,8 @@ run. The same for a first start, a crash and an agent that came back: there is n
 """
 
 from agent.network.attachment import Published
-from agent.reconciler import backoff, step
+from agent.probes.schedule import Probes
+from agent.reconciler import backoff, health, step
 from agent.reconciler.asked import Asked
 from agent.reconciler.observed import Container, Observed, Trouble
 from orch.model.container import ContainerSpec
@@ -175,7 +176,7 @@ def _container(asked: Asked, seen: Observed, spec: ContainerSpec, now: float) ->
         return _start(asked, container, now)
     if container.signalled_at:
         return _press(asked, container, now)
-    if has_probes(spec) and not container.probing:
+    if health.probes(spec, seen) != _NOBODY_ASKS and not container.probing:
         return step.StartProbes(spec.name)
     return _judge(asked, seen, container)
 
@@ -189,9 +190,7 @@ def _start(asked: Asked, container: Container, now: float) -> Next:
     return step.Launch(container.name, container.run + 1)
 
 
-def has_probes(spec: ContainerSpec) -> bool:
-    """Somebody asks it whether it is well."""
-    return spec.startup is not None or spec.readiness is not None or spec.liveness is not None
+_NOBODY_ASKS = Probes()
 
 
 def _judge(asked: Asked, seen: Observed, container: Container) -> Next:

@@ -12,11 +12,12 @@ from typing import assert_never
 from agent.linux import permitted
 from agent.network.attachment import Attached
 from agent.probes.prober import Prober
-from agent.probes.schedule import Probes, Target
+from agent.probes.schedule import Target
 from agent.reconciler import (
     accounts,
     advice,
     confinement,
+    health,
     image_files,
     log_tail,
     observed,
@@ -191,7 +192,7 @@ class Performer:
             fact = observed.ProbeSaid(spec.name, container.run, probe, observed.Probed(health, words))
             self._tell(asked.key, fact)
 
-        self.rooms.prober.start(target, Probes(spec.startup, spec.readiness, spec.liveness), said)
+        self.rooms.prober.start(target, health.probes(spec, seen), said)
         return observed.ProbesStarted(spec.name)
 
     # -- to end ----------------------------------------------------------------------------------------

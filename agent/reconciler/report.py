@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from agent.reconciler import backoff, decide, pulling
+from agent.reconciler import backoff, decide, health, pulling
 from agent.reconciler.asked import Asked
 from agent.reconciler.observed import Container, Final, Observed, Trouble
 from orch.model.container import ContainerSpec
@@ -41,7 +41,7 @@ def is_ready(asked: Asked, seen: Observed) -> bool:
     if asked.wanted is Wanted.STOP or seen.final is not None:
         return False
     containers = [(spec, seen.container(spec.name)) for spec in asked.template.containers]
-    return all(_is_well(spec, container) for spec, container in containers)
+    return all(_is_well(spec, container, seen) for spec, container in containers)
 
 
 def restarts(asked: Asked, seen: Observed, now: float) -> int:
@@ -63,12 +63,13 @@ def _is_pending(policy: RestartPolicy, trouble: Trouble, now: float) -> bool:
     return now < backoff.retry_at(policy, trouble)
 
 
-def _is_well(spec: ContainerSpec, container: Container) -> bool:
+def _is_well(spec: ContainerSpec, container: Container, seen: Observed) -> bool:
+    asking = health.probes(spec, seen)
     return (
         container.running is not None
         and not container.signalled_at
-        and (spec.startup is None or container.startup.health is Health.HEALTHY)
-        and (spec.readiness is None or container.readiness.health is Health.HEALTHY)
+        and (asking.startup is None or container.startup.health is Health.HEALTHY)
+        and (asking.readiness is None or container.readiness.health is Health.HEALTHY)
     )
 
 
@@ -137,9 +138,10 @@ def _why_unready(asked: Asked, seen: Observed) -> tuple[str, str]:
         container = seen.container(spec.name)
         if container.condemned:
             return container.condemned, container.condemned_message
+        asking = health.probes(spec, seen)
         for name, probe, probed in (
-            ("startup", spec.startup, container.startup),
-            ("readiness", spec.readiness, container.readiness),
+            ("startup", asking.startup, container.startup),
+            ("readiness", asking.readiness, container.readiness),
         ):
             if probe is not None and probed.health is not Health.HEALTHY:
                 said = f": {probed.answer}" if probed.answer else ""
@@ -167,7 +169,7 @@ def _container(seen: Observed, spec: ContainerSpec) -> ContainerStatus:
             state=ContainerState.RUNNING,
             pid=container.running.pid,
             started_at=container.running.started_at,
-            ready=_is_well(spec, container),
+            ready=_is_well(spec, container, seen),
         )
     return replace(status, state=ContainerState.EXITED) if ended else status
 
