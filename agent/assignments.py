@@ -109,6 +109,10 @@ class Assignments:
         if first:
             self._ask()
 
+    def kept_images(self) -> tuple[str, ...]:
+        """What the services of our tasks may go back to."""
+        return self._tasks.kept_images if self._tasks else ()
+
     def accepted(self) -> Stamp | None:
         """The newest stamp that was taken over."""
         return self._ledger.accepted

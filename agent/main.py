@@ -92,6 +92,7 @@ class Agent:
         self._closing = contextlib.AsyncExitStack()
         self._has_begun = False
         self.own_registry = OwnRegistry(lambda: self.credentials)
+        self._happened: list[sessions_pb2.NodeEvent] = []
 
     async def start(self) -> None:
         """Everything but the conversation. What ran before is adopted."""
@@ -275,10 +276,30 @@ class Agent:
     async def _look_around(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AROUND_SECONDS)
+            await self._tidy_images()
             try:
                 await self._loop.look_around()
             except RuntimeBroken as error:
                 _log.warning("looking around failed: %s", error)
+
+    async def _tidy_images(self) -> None:
+        """Room on the disk, without what tasks have or services may go back to."""
+        digests, references = self._loop.images_in_use()
+        references.update(self._assignments.kept_images())
+        wanted = {image.digest for each in references if (image := self._images.find(each))}
+        try:
+            freed = await self._images.tidy(digests | wanted, self._settings.image_marks)
+        except OSError as error:
+            _log.warning("unused images could not be removed: %s", error)
+            return
+        if freed.images:
+            _log.info("%s", freed)
+            self._happened.append(sessions_pb2.NodeEvent(reason="ImagesRemoved", message=str(freed)))
+
+    def happened(self) -> list[sessions_pb2.NodeEvent]:
+        """What is to be told as events; told once."""
+        told, self._happened = self._happened, []
+        return told
 
     def place(self, key: str, name: str) -> Place | None:
         """A container, for logs and commands."""
@@ -354,6 +375,7 @@ class _Duties:
         self._incarnation = incarnation
         self._answers = agent.answers()
         self.problems = agent.problems
+        self.happened = agent.happened
         self.take = agent.take
         self.heard = agent.heard
         self.images_are_at = agent.own_registry.is_at

@@ -1,11 +1,13 @@
 """What the agent is told on its command line."""
 
 import argparse
+import contextlib
 import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.images import care
 from orch.oci import options, routes
 
 
@@ -22,6 +24,8 @@ class Settings:
     pool_size: int = 16
     registries: routes.Routes = field(default_factory=routes.Routes)
     """How they are reached."""
+    image_marks: care.Marks = field(default_factory=care.Marks)
+    """When images that nobody needs go."""
     labels: dict[str, str] = field(default_factory=dict)
     cpu: int = 0
     """Thousandths of a core; 0 is what the machine has."""
@@ -50,6 +54,9 @@ def read(arguments: list[str]) -> Settings:
         cgroup_root=found.cgroup_root,
         pool_size=found.pool_size,
         registries=options.read(found),
+        image_marks=care.Marks(
+            found.image_high_mark / 100, found.image_low_mark / 100, found.image_max_age * 86400.0
+        ),
         labels=dict(found.label),
         cpu=found.cpu,
         memory=found.memory,
@@ -84,6 +91,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--cgroup-root", default="orch", help="the group below which all containers live")
     add("--pool-size", type=int, default=16, help="network namespaces made ahead of need")
     options.add_to(parser)
+    marks = care.Marks()
+    add(
+        "--image-high-mark",
+        type=_percent,
+        default=marks.high * 100,
+        metavar="PERCENT",
+        help="of the disk in use, beyond which images that nothing needs are removed (%(default)g)",
+    )
+    add(
+        "--image-low-mark",
+        type=_percent,
+        default=marks.low * 100,
+        metavar="PERCENT",
+        help="of the disk in use, down to which they are removed then (%(default)g)",
+    )
+    add(
+        "--image-max-age",
+        type=float,
+        default=marks.age_seconds / 86400,
+        metavar="DAYS",
+        help="after which an image that nothing needs is removed in any case; 0: never (%(default)g)",
+    )
     add(
         "--label",
         action="append",
@@ -112,6 +141,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--cleanup", action="store_true", help="end and remove everything of this node, then exit")
     add("--verbose", action="store_true", help="say more")
     return parser
+
+
+def _percent(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 100:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a percentage from 0 to 100")
 
 
 def _address(text: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.images import archive, flights, prune, pull, unpacking
+from agent.images import archive, care, flights, prune, pull, unpacking
 from agent.images.library import Image, Library, Stored
 from agent.images.limits import Limits
 from orch.oci import reference
@@ -90,6 +90,7 @@ class Images:
         """The image, fetched as `policy` says. Progress counts bytes over the wire. Raises PullFailed."""
         with _failing():
             if policy != "Always" and (held := self.find(reference_text)):
+                self._library.touch(held.digest)  # so that it is not taken for unused a moment later
                 return held
             ref = reference.parse(reference_text)
             if policy == "Never":
@@ -196,6 +197,16 @@ class Images:
             ref = reference.parse(reference_text)
         if digest := await asyncio.to_thread(self._library.forget, ref):
             await asyncio.to_thread(self._library.remove, digest)
+
+    async def tidy(self, in_use: Collection[str], marks: care.Marks) -> care.Freed:
+        """Makes room; `in_use` are manifest digests."""
+        return await asyncio.to_thread(
+            care.tidy,
+            self._library,
+            frozenset(in_use),
+            marks,
+            lambda: care.used_part(self._library.directory),
+        )
 
     async def prune(self, *, in_use: Collection[str], older_than: float) -> Sequence[str]:
         """Removes images unused for `older_than` seconds; `in_use` and the answer are manifest digests."""

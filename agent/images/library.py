@@ -96,6 +96,11 @@ class Library:
             os.close(self._lock)
             self._lock = -1
 
+    @property
+    def directory(self) -> Path:
+        """Where all of it lies."""
+        return self._directory
+
     # Looking: from memory
 
     def find(self, ref: Reference) -> Image | None:
@@ -231,7 +236,9 @@ class Library:
             return None if tagged else digest
 
     def touch(self, digest: str) -> None:
-        os.utime(self._record(digest))
+        """It is in use now; no matter if it is gone meanwhile."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._record(digest))
 
     def remove(self, digest: str) -> None:
         """Removes an image, and the layers that no other image uses. It must not be running."""

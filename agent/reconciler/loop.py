@@ -85,6 +85,16 @@ class Loop:
         """What is asked for now, by key."""
         return {key: work.asked for key, work in self._works.items() if not work.dropped}
 
+    def images_in_use(self) -> tuple[set[str], set[str]]:
+        """Manifest digests that tasks here have, and references that they want."""
+        digests: set[str] = set()
+        references: set[str] = set()
+        for work in self._works.values():
+            digests.update(image.digest for image in work.seen.images.values())
+            digests.update(each.digest for each in work.seen.containers.values() if each.digest)
+            references.update(spec.image for spec in work.asked.all_containers())
+        return digests, references
+
     def statuses(self) -> tuple[TaskStatus, ...]:
         """Of all tasks here, as they are now, also in the middle of a step."""
         for work in self._works.values():

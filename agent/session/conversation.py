@@ -44,6 +44,9 @@ class Duties(Protocol):
 
     def hello(self) -> sessions_pb2.Hello: ...
     def problems(self) -> Sequence[str]: ...
+    def happened(self) -> Sequence[sessions_pb2.NodeEvent]:
+        """What is to be told as events; told once."""
+
     async def take(self, section: Section) -> str:
         """The refusal; empty when it was taken over."""
 
@@ -200,7 +203,7 @@ class Conversation:
     async def _live(self, up: "_Up", pace: _Pace) -> None:
         while True:
             await asyncio.sleep(pace.heartbeat)
-            await up.beat(self._duties.problems())
+            await up.beat(self._duties.problems(), self._duties.happened())
 
 
 def _obey_cancellation() -> None:
@@ -229,9 +232,10 @@ class _Up:
             except asyncio.InvalidStateError:
                 raise _Over("the stream is closed") from None
 
-    async def beat(self, problems: Sequence[str]) -> None:
+    async def beat(self, problems: Sequence[str], happened: Sequence[sessions_pb2.NodeEvent]) -> None:
         self._sequence += 1
-        await self.send(heartbeat=sessions_pb2.Heartbeat(sequence=self._sequence, problems=problems))
+        beat = sessions_pb2.Heartbeat(sequence=self._sequence, problems=problems, happened=happened)
+        await self.send(heartbeat=beat)
 
 
 class _Taker:

@@ -42,6 +42,25 @@ Credentials = Callable[[str, str], tuple[FileKey, ...]]
 """(namespace, registry) → the secrets that say who is asking there."""
 
 
+def kept_images_for(
+    cluster: snapshot.Cluster, node: str, images: dict[ServiceName, frozenset[str]]
+) -> tuple[str, ...]:
+    """Images of every revision that is kept of the services which have tasks on the node.
+
+    `images` remembers, from one node to the next, what the services of this picture name.
+    """
+    found: set[str] = set()
+    for owner in {task.id.owner for task in cluster.tasks_on(node)}:
+        if owner not in images:
+            images[owner] = frozenset(
+                container.image
+                for revision in cluster.revisions_of(owner).values()
+                for container in (*revision.template.containers, *revision.template.init_containers)
+            )
+        found |= images[owner]
+    return tuple(sorted(found))
+
+
 def file_keys_for(
     cluster: snapshot.Cluster,
     node: str,

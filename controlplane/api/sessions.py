@@ -185,6 +185,8 @@ class Sessions:
                 match message.WhichOneof("kind"):
                     case "heartbeat":
                         await self._on_problems(session, tuple(message.heartbeat.problems))
+                        for each in message.heartbeat.happened:
+                            self._on_event(session.node, each)
                     case "statuses":
                         batch = message.statuses
                         said = tuple(wire.from_wire(each, TaskStatus) for each in batch.statuses)
@@ -204,6 +206,9 @@ class Sessions:
         if problems != session.problems:
             session.problems = problems
             await self._registry.note_problems(session.node, problems)
+
+    def _on_event(self, node: str, event: pb.NodeEvent) -> None:
+        self._recorder.tell(change.Tell(EventType.NORMAL, event.reason, f"node/{node}", "", event.message))
 
     def _on_acknowledgement(self, session: conversation.Conversation, said: Any) -> None:
         if not said.refusal:

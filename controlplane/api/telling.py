@@ -123,8 +123,9 @@ class Teller:
         stamp = wire.to_wire(self.stamp(epoch))
         due, self._due = self._due, set()
         mounts: assignments.Mounts = {}
+        images: dict[ServiceName, frozenset[str]] = {}
         for name in due & self._sessions.keys():
-            self._tell_tasks(name, stamp, mounts)
+            self._tell_tasks(name, stamp, mounts, images)
         peers, self._peers_due = self._peers_due, set()
         for name in peers & self._sessions.keys():
             self._tell_peers(name, stamp)
@@ -150,7 +151,13 @@ class Teller:
 
     # ── the four sections ────────────────────────────────────────────────────────────────────────────────
 
-    def _tell_tasks(self, name: str, stamp: values_pb2.Stamp, mounts: assignments.Mounts) -> None:
+    def _tell_tasks(
+        self,
+        name: str,
+        stamp: values_pb2.Stamp,
+        mounts: assignments.Mounts,
+        images: dict[ServiceName, frozenset[str]],
+    ) -> None:
         cluster = self._picture.cluster
         credentials = self._credentials.at(cluster.secrets)
         files = assignments.file_keys_for(cluster, name, mounts, credentials)
@@ -161,13 +168,18 @@ class Teller:
             )
             self._push(name, "files", sessions_pb2.SessionDown(files=message))
         tasks = assignments.tasks_for(cluster, name)
-        if self._is_new(name, "tasks", tasks):
+        kept = assignments.kept_images_for(cluster, name, images)
+        if self._is_new(name, "tasks", (tasks, kept)):
             templates = [self._template(each) for each in assignments.templates_for(cluster, name)]
             told = self._told[name]
             known = told.tasks
             told.tasks = {each: known.get(each) or wire.to_wire(each) for each in tasks}
             section = values_pb2.TaskSection(
-                stamp=stamp, version=self._next(), tasks=told.tasks.values(), templates=templates
+                stamp=stamp,
+                version=self._next(),
+                tasks=told.tasks.values(),
+                templates=templates,
+                kept_images=kept,
             )
             self._push(name, "tasks", sessions_pb2.SessionDown(tasks=section))
 

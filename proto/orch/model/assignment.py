@@ -35,6 +35,8 @@ class TaskSection:
     version: int = 0
     tasks: tuple[AssignedTask, ...] = ()
     templates: tuple[AssignedTemplate, ...] = ()
+    kept_images: tuple[str, ...] = ()
+    """Images of the revisions to which the services of these tasks may go back."""
 
 
 @dataclass(frozen=True, slots=True)

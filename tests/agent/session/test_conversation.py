@@ -29,6 +29,9 @@ class FakeDuties:
     def hello(self) -> sessions_pb2.Hello:
         return sessions_pb2.Hello(node="n1", incarnation=5)
 
+    def happened(self) -> Sequence[sessions_pb2.NodeEvent]:
+        return [sessions_pb2.NodeEvent(reason="ImagesRemoved", message="one")]
+
     def problems(self) -> Sequence[str]:
         return ["disk almost full"]
 
