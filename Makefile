@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm test-systemd check bench bench-runtime bench-peers proto clean prepare format
+.PHONY: help demo test test-vm test-systemd check bench bench-images bench-runtime bench-peers proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -41,6 +41,9 @@ bench: prepare ## measure, print a table and write build/bench.json
 
 bench-runtime: prepare ## starts, rates and memory of the runtime beside crun, runc and orchrun (needs root, crun, runc)
 	$(BIN)/python deploy/bench/runtime.py
+
+bench-images: prepare ## pull, unpack and build images beside skopeo, umoci, podman and docker
+	$(BIN)/python deploy/bench/images.py
 
 bench-peers: prepare ## Docker Swarm and orch side by side on one node (needs docker.io), and how many times faster
 	$(BIN)/python deploy/bench/peers.py

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from agent.builds import shipping
+from agent.builds import executing, shipping
 from agent.builds.builder import Builder
 from agent.builds.cache import Cache
-from agent.builds.executing import Hands
 from agent.builds.order import BuildFailed, Order, Progress
 from agent.builds.workshop import Workshop
 from agent.images import unpacking
@@ -41,7 +40,7 @@ class User(Protocol):
 
 class Builds:
     def __init__(
-        self, directory: Path, images: Images, own: OwnRegistry, registries: Routes, hands: Hands
+        self, directory: Path, images: Images, own: OwnRegistry, registries: Routes, hands: executing.Hands
     ) -> None:
         self._images = images
         self._own = own
@@ -59,6 +58,7 @@ class Builds:
         for left in self._hands.secrets.iterdir():
             left.unlink()
         self._images.hold_only(self._cache.open())
+        self._clearing = asyncio.create_task(executing.remove_leftovers(self._hands.runtime))
 
     async def _tidy_now_and_then(self) -> None:
         """Between builds: nothing that one is about to use may go."""
@@ -71,6 +71,7 @@ class Builds:
 
     async def answer(self, start: control_pb2.BuildStart, user: User) -> None:
         """Until the image is pushed, the build has failed, or the user has gone."""
+        await asyncio.wait({self._clearing})
         async with self._tidying:
             self._under_way += 1
         building = asyncio.create_task(self._answer(start, user))

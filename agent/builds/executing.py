@@ -7,6 +7,7 @@ whoever waits for the build.
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections import defaultdict
@@ -30,6 +31,7 @@ from orch.dockerfile.steps import Execute
 _RESOLV = "/etc/resolv.conf"
 _SECRETS = "/run/secrets"
 _LARGEST_TMPFS_BYTES = 1 << 30
+_OF_A_BUILD = re.compile(r"build-[0-9a-f]{8}\.run-\d+")
 
 
 class Runtime(Protocol):
@@ -38,6 +40,7 @@ class Runtime(Protocol):
     @property
     def state_dir(self) -> Path: ...
     async def launch(self, launch: Launch) -> Running: ...
+    async def containers(self) -> Mapping[str, Running | Exited]: ...
     async def wait(self, container: str) -> Exited: ...
     async def remove(self, container: str) -> None: ...
     async def remove_sandbox(self, sandbox: str) -> None: ...
@@ -64,6 +67,14 @@ class Hands:
 
 class Failed(Exception):
     """The command ended with something else than 0."""
+
+
+async def remove_leftovers(runtime: Runtime) -> None:
+    """What builds of an agent before this one left running: nobody waits for them any more."""
+    for name in await runtime.containers():
+        if _OF_A_BUILD.fullmatch(name):
+            await runtime.remove(name)
+            await runtime.remove_sandbox(name.partition(".")[0])
 
 
 class Executor:

@@ -1,13 +1,18 @@
 """From a directory to running containers with nothing but orch: build, push, apply, roll."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.dev import Dev
+from tests.support.dev import ORCHCTL, PATIENCE_SECONDS, Dev
 
 pytestmark = pytest.mark.cluster
 
@@ -131,3 +136,70 @@ def test_tools_of_others_read_what_was_built(cluster: Dev) -> None:
     assert len(found["rootfs"]["diff_ids"]) == len(
         [one for one in found["history"] if not one.get("empty_layer")]
     )
+
+
+SLOW = """\
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "/bin"]
+ENV PATH=/bin
+RUN echo going; sleep 7777.25
+"""
+
+
+@contextlib.contextmanager
+def a_slow_build(cluster: Dev, name: str) -> Iterator["subprocess.Popen[str]"]:
+    """One whose last command runs."""
+    context = a_context(cluster, name)
+    (context / "Dockerfile").write_text(SLOW)
+    command = [ORCHCTL, "image", "build", "--node", "node-1", "-t", f"{name}:1", str(context)]
+    environment = os.environ | {"ORCH_CONFIG": str(cluster.config)}
+    building = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    assert building.stdout
+    try:
+        assert any("│ going" in line for line in building.stdout)
+        eventually(lambda: sleepers() != [])
+        yield building
+    finally:
+        building.kill()
+        building.wait(30)
+        building.stdout.close()
+
+
+def eventually(claim: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def sleepers() -> list[str]:
+    done = subprocess.run(["pgrep", "-f", "sleep 7777.25"], capture_output=True, text=True, check=False)
+    return done.stdout.split()
+
+
+def left_of_builds(cluster: Dev) -> list[str]:
+    """Processes, root file systems, networks and directories that belong to a build on node-1."""
+    state = cluster.cluster.node(1).state
+    places = ("runtime/roots/build-*", "network/build-*", "builds/work/*")
+    return [*sleepers(), *(str(path) for place in places for path in state.glob(place))]
+
+
+def test_ctrl_c_ends_a_build_and_nothing_of_it_is_left(cluster: Dev) -> None:
+    with a_slow_build(cluster, "interrupted") as building:
+        building.send_signal(signal.SIGINT)
+        assert building.wait(30) == 130
+        eventually(lambda: left_of_builds(cluster) == [])
+
+
+def test_a_build_whose_agent_is_killed_fails_and_the_agent_clears_up_when_it_returns(cluster: Dev) -> None:
+    with a_slow_build(cluster, "orphaned") as building:
+        (agent,) = [pid for name, pid in cluster.processes("node-1").items() if "orch-agent" in name]
+        os.kill(agent, signal.SIGKILL)
+        cluster.restart_agent("node-1")
+        assert building.wait(60) == 1
+        assert building.stdout
+        assert "run it again" in building.stdout.read()
+        eventually(lambda: left_of_builds(cluster) == [])

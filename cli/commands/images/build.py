@@ -136,9 +136,12 @@ def _check(start: Any) -> None:
     from orch.dockerfile.problem import DockerfileError
 
     try:
-        stages.recipe(parse.parse(start.dockerfile), dict(start.arguments), {}).target(start.target)
+        placed = parse.parse(start.dockerfile)
+        stages.recipe(placed, dict(start.arguments), {}).target(start.target)
     except DockerfileError as error:
         raise Wrong(error.sentence(start.dockerfile_name)) from error
+    for name in stages.unused(placed, dict(start.arguments)):
+        sys.stderr.write(f"warning: --build-arg {name}: {start.dockerfile_name} has no ARG {name}\n")
 
 
 def _checked(names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from orch.dockerfile import instructions as i
 from orch.dockerfile import words
 from orch.dockerfile.problem import DockerfileError, nearest
+from orch.dockerfile.steps import PROXIES
 
 SCRATCH = "scratch"
 
@@ -112,3 +113,12 @@ def _expanded(text: str, scope: Mapping[str, str], line: int) -> str:
         return words.expand(text, scope)
     except words.BadWord as error:
         raise DockerfileError(line, str(error)) from error
+
+
+def unused(placed: tuple[i.Placed, ...], given: Mapping[str, str]) -> tuple[str, ...]:
+    """Build arguments for which there is no ARG; those that mean something to the builder itself are left out."""
+    declared = {
+        name for one in placed if isinstance(one.instruction, i.Arg) for name, _ in one.instruction.pairs
+    }
+    known = declared | PROXIES | {"SOURCE_DATE_EPOCH"}
+    return tuple(name for name in given if name not in known and not name.startswith("BUILDKIT_"))

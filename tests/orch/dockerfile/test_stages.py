@@ -55,3 +55,9 @@ def test_a_stage_is_found_by_number_too() -> None:
 def test_a_recipe_that_cannot_be_followed_says_why(text: str, target: str, said: str) -> None:
     with pytest.raises(DockerfileError, match=said):
         recipe(text).target(target)
+
+
+def test_build_arguments_that_nobody_takes_are_named() -> None:
+    placed = parse.parse("ARG base=x\nFROM $base\nARG a b=2\n")
+    given = {"base": "", "a": "", "b": "", "c": "", "http_proxy": "", "SOURCE_DATE_EPOCH": "1"}
+    assert stages.unused(placed, given) == ("c",)

@@ -1,0 +1,235 @@
+"""Images, side by side in one run: pull and unpack, pull what is mostly here, build again what has not changed.
+
+A registry of Debian's, on the loopback, has an image of 100 MB in five layers and a second one that shares four of
+them. orch pulls both into a fresh store, and so do skopeo+umoci and podman where they are installed; docker too, where
+its daemon runs. A ten-step Dockerfile is built twice by orch's builder with nothing changed between. Prints a table
+and writes build/bench-images.json.
+
+    make bench-images
+"""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[2] / "proto")]
+
+from agent.builds.builder import Builder
+from agent.builds.cache import Cache
+from agent.builds.executing import Hands
+from agent.builds.order import Order
+from agent.builds.workshop import Workshop
+from agent.images.images import Images
+from orch.oci import build, reference
+from orch.oci.manifest import ImageConfig
+from orch.oci.registry import Registry
+from tests.support.registry import running_registry
+
+LAYERS = 5
+LAYER_BYTES = 20 << 20
+FILES = 200
+TURNS = 3
+OUT = Path(__file__).resolve().parents[2] / "build" / "bench-images.json"
+STEPS = "FROM scratch\n" + "".join(f"COPY part-{n} /part-{n}\n" for n in range(9)) + 'CMD ["/x"]\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one tool took, the median of its turns, in seconds."""
+
+    tool: str
+    whole: float
+    """Pull and unpack of 100 MB in five layers."""
+    shared: float
+    """Of a second image that has four of them."""
+
+
+def images() -> tuple[build.Built, build.Built]:
+    """Text-like content: it compresses to about half, as programs do."""
+    source = random.Random(4)
+    layers = [_layer(source, n) for n in range(LAYERS + 1)]
+    config = ImageConfig(architecture="amd64", os="linux", command=("/x",))
+    return build.image(layers[:LAYERS], config), build.image([*layers[: LAYERS - 1], layers[LAYERS]], config)
+
+
+def _layer(source: random.Random, number: int) -> build.Layer:
+    each = LAYER_BYTES // FILES // 2
+    return build.layer(
+        [build.Item(f"layer-{number}/{n}", source.randbytes(each).hex().encode()) for n in range(FILES)],
+        level=1,
+    )
+
+
+def installed() -> dict[str, Callable[[str, Path], Awaitable[None]]]:
+    """The tools that are here, ours first, and how each pulls an image into a place of its own."""
+    tools: dict[str, Callable[[str, Path], Awaitable[None]]] = {"orch": _orch}
+    if shutil.which("skopeo") and shutil.which("umoci"):
+        tools["skopeo+umoci"] = _skopeo_umoci
+    if shutil.which("podman"):
+        tools["podman"] = _podman
+    if (
+        shutil.which("docker")
+        and not subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
+    ):
+        tools["docker"] = _docker
+    return tools
+
+
+async def measure(host: str, work: Path) -> list[Row]:
+    tools = installed()
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in tools}
+    for turn in range(TURNS):
+        for name, pull in tools.items():
+            place = work / f"{name}-{turn}"
+            place.mkdir()
+            try:
+                taken[name].append(
+                    (await _timed(pull, f"{host}/one:1", place), await _timed(pull, f"{host}/two:1", place))
+                )
+            finally:
+                await _clear(name, place, host)
+    return [
+        Row(name, _median([a for a, _ in times]), _median([b for _, b in times]))
+        for name, times in taken.items()
+    ]
+
+
+async def _timed(pull: Callable[[str, Path], Awaitable[None]], image: str, place: Path) -> float:
+    began = time.monotonic()
+    await pull(image, place)
+    return time.monotonic() - began
+
+
+async def _orch(image: str, place: Path) -> None:
+    images = await Images.open(place / "store", plain_http={image.partition("/")[0]})
+    try:
+        await images.pull(image)
+    finally:
+        await images.close()
+
+
+async def _skopeo_umoci(image: str, place: Path) -> None:
+    tag = image.rpartition("/")[2].partition(":")[0]
+    await _run(
+        "skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{image}", f"oci:{place}/layout:{tag}"
+    )
+    await _run("umoci", "unpack", "--image", f"{place}/layout:{tag}", str(place / f"bundle-{tag}"))
+
+
+async def _podman(image: str, place: Path) -> None:
+    await _run(
+        "podman",
+        "--root",
+        f"{place}/root",
+        "--runroot",
+        f"{place}/run",
+        "pull",
+        "-q",
+        "--tls-verify=false",
+        image,
+    )
+
+
+async def _docker(image: str, _place: Path) -> None:
+    await _run("docker", "pull", "-q", image)
+
+
+async def _clear(name: str, place: Path, host: str) -> None:
+    if name == "docker":
+        await _run("docker", "rmi", "-f", f"{host}/one:1", f"{host}/two:1")
+    if name == "podman":
+        await _run("podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "system", "reset", "-f")
+    shutil.rmtree(place, ignore_errors=True)
+
+
+async def _run(*command: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{said.decode()}")
+
+
+async def rebuild(work: Path) -> float:
+    """Seconds of a build of ten steps of which none has changed."""
+    context = work / "context"
+    context.mkdir()
+    for n in range(9):
+        (context / f"part-{n}").write_bytes(os.urandom(1 << 20))
+    (work / "builds").mkdir()
+    shop = Workshop(work / "builds")
+    shop.open()
+    images = await Images.open(work / "images")
+    cache = Cache(work / "builds" / "cache", images.library, shop.blobs)
+    cache.open()
+    hands = Hands(None, lambda: None, work)  # type: ignore[arg-type,return-value]  # no step runs anything
+
+    async def once() -> float:
+        began = time.monotonic()
+        builder = Builder(Order(context, STEPS), "bench", images, shop, cache, hands)
+        builder._executor.close = _nothing  # type: ignore[method-assign]  # noqa: SLF001
+        await builder.build(lambda _: None)
+        return time.monotonic() - began
+
+    try:
+        await once()
+        return _median([await once() for _ in range(TURNS)])
+    finally:
+        await images.close()
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _median(times: list[float]) -> float:
+    return sorted(times)[len(times) // 2]
+
+
+def goals(rows: list[Row], again: float) -> dict[str, tuple[float, float]]:
+    """(measured, at most) by what is promised: half of the fastest other, a fifth of the first pull, half a second."""
+    own = rows[0]
+    others = [row.whole for row in rows[1:]]
+    found = {
+        "a second image sharing four layers": (own.shared, own.whole / 5),
+        "a build with no change": (again, 0.5),
+    }
+    return {"pull and unpack": (own.whole, min(others) / 2), **found} if others else found
+
+
+async def main() -> int:
+    with (
+        tempfile.TemporaryDirectory(prefix="orch-bench-images-") as directory,
+        running_registry() as registry,
+    ):
+        work = Path(directory)
+        async with Registry(plain_http={registry.host}) as client:
+            for name, built in zip(("one:1", "two:1"), images(), strict=True):
+                await build.push(client, reference.parse(f"{registry.host}/{name}"), built)
+        rows = await measure(registry.host, work)
+        again = await rebuild(work)
+    print(f"{'':16}  {'100 MB, 5 layers':>16}  {'4 of 5 shared':>14}")
+    for row in rows:
+        print(f"{row.tool:16}  {row.whole:14.2f} s  {row.shared:12.2f} s")
+    print(f"{'a build of ten steps with no change':50}  {again:.3f} s\n")
+    wanted = goals(rows, again)
+    for name, (found, most) in wanted.items():
+        print(f"{'ok  ' if found <= most else 'MISS'}  {name}: {found:.2f} s, at most {most:.2f} s")
+    OUT.parent.mkdir(exist_ok=True)
+    words = {"tools": [asdict(row) for row in rows], "rebuild": again, "goals": wanted}
+    OUT.write_text(json.dumps(words, indent=2) + "\n")
+    return 0 if all(found <= most for found, most in wanted.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
