@@ -53,6 +53,22 @@ def test_a_digest_names_exactly_one_image(cluster: Dev) -> None:
     assert task["containers"][0]["imageDigest"] == digest
 
 
+def test_all_instances_of_a_revision_run_what_the_tag_stood_for_when_it_was_applied(cluster: Dev) -> None:
+    digest = pushed(cluster, "resolved:1", images.web("old"))
+    cluster.apply(a_service("REGISTRY/resolved:1"))
+    newer = pushed(cluster, "resolved:1", images.web("new"))
+
+    cluster.orchctl("scale", "pulled", "--replicas", "3")
+    cluster.wait("svc/pulled")
+    found = [task["containers"][0]["imageDigest"] for task in cluster.tasks("pulled")]
+    assert found == [digest] * 3
+
+    cluster.apply(a_service("REGISTRY/resolved:1"))
+    ready = [task["containers"][0]["imageDigest"] for task in cluster.tasks("pulled") if task["ready"]]
+    assert ready == [newer] * 3
+    cluster.delete("svc/pulled")
+
+
 def test_of_an_index_each_node_takes_its_own_platform(cluster: Dev) -> None:
     ours = images.web("ours")
     assert ours.platform
