@@ -39,8 +39,8 @@ def tag(session_: session.Session, image: str, names: tuple[str, ...]) -> None:
 def rm(session_: session.Session, names: tuple[str, ...]) -> None:
     """Take names away from images of the cluster's registry.
 
-    An image without a name stays while a revision of a service means it, so that a rollback still works; then it
-    goes by itself. Nodes that hold it keep it until nothing has used it for long.
+    An image without a name can still be had by its digest, so that a rollback works; NAME@sha256:… takes it away
+    for good, with all its names. Nodes that hold it keep it until nothing has used it for long.
     """
     wanted = [registries.in_cluster(name) for name in names]
 
