@@ -156,21 +156,42 @@ def _remove_groups(parent: str) -> None:
             group.rmdir()
 
 
-def main() -> None:
+def go_inside(script: str) -> None:
+    """Links, rules and mounts of a bench stay in namespaces of its own: the script starts again in there."""
     if os.geteuid() != 0:
         sys.exit("needs root")
+    if _INSIDE not in os.environ:
+        again = ["unshare", "--net", "--mount", sys.executable, script, *sys.argv[1:]]
+        sys.exit(subprocess.run(again, env={**os.environ, _INSIDE: "1"}, check=False).returncode)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def prepare(directory: Path) -> None:
+    """What lies on /run elsewhere, and so in memory, is in memory here too, for everyone."""
+    directory.chmod(0o711)  # crun looks for its root as the container's own root, who is nobody here
+    for place in (directory / "node" / "run", *(directory / peer / "state" for peer in _PEERS)):
+        place.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "orch-bench", str(place)], check=True)
+
+
+def unmount(directory: Path) -> None:
+    for place in (directory / "node" / "run", *(directory / peer / "state" for peer in _PEERS)):
+        subprocess.run(["umount", "--lazy", str(place)], check=False)
+
+
+def main() -> None:
     missing = [name for name in ("crun", "runc", "unshare", "busybox") if not shutil.which(name)]
     if missing:
         sys.exit(
             f"bench-runtime needs {', '.join(missing)}; try: apt install crun runc util-linux busybox-static"
         )
-    if _INSIDE not in os.environ:  # links, rules and mounts of the bench stay in namespaces of its own
-        again = ["unshare", "--net", "--mount", sys.executable, __file__, *sys.argv[1:]]
-        sys.exit(subprocess.run(again, env={**os.environ, _INSIDE: "1"}, check=False).returncode)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    go_inside(__file__)
     with tempfile.TemporaryDirectory(prefix="orch-bench-") as made:
-        Path(made).chmod(0o711)  # crun looks for its root as the container's own root, who is nobody here
-        samples = asyncio.run(measure(Path(made), int(sys.argv[1]) if len(sys.argv) > 1 else 4))
+        prepare(Path(made))
+        try:
+            samples = asyncio.run(measure(Path(made), int(sys.argv[1]) if len(sys.argv) > 1 else 4))
+        finally:
+            unmount(Path(made))
     found = table(samples)
     print(figures.show(found))
     figures.save(found, ROOT / "build" / "bench-runtime.json")
