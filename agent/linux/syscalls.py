@@ -24,6 +24,7 @@ _SYS_MOVE_MOUNT = 429
 _SYS_FSOPEN = 430
 _SYS_FSCONFIG = 431
 _SYS_FSMOUNT = 432
+_SYS_CLONE3 = 435
 _SYS_CLOSE_RANGE = 436
 _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
@@ -38,12 +39,21 @@ _long = ctypes.c_long
 _ulong = ctypes.c_ulong
 
 
-def clone(flags: int) -> tuple[int, int]:
+def clone(flags: int, cgroup: int = -1) -> tuple[int, int]:
     """Like fork with namespaces: (0, -1) in the child, (pid, pidfd) in the parent.
 
-    Only for a process with a single thread: Python's own after-fork work is skipped.
+    `cgroup`: a directory of cgroup v2 to be born into. Only for a process with a single thread: Python's own
+    after-fork work is skipped.
     """
     pidfd = ctypes.c_int(-1)
+    if cgroup >= 0:
+        words = (ctypes.c_uint64 * 11)()  # struct clone_args
+        words[0] = flags | c.CLONE_PIDFD | c.CLONE_INTO_CGROUP
+        words[1], words[4], words[10] = ctypes.addressof(pidfd), 17, cgroup
+        pid = _checked(_syscall(_long(_SYS_CLONE3), words, ctypes.c_size_t(ctypes.sizeof(words))), "clone3")
+        if pid:
+            os.set_inheritable(pidfd.value, False)
+        return pid, pidfd.value
     with_signal = flags | c.CLONE_PIDFD | 17  # SIGCHLD
     place = ctypes.byref(pidfd)
     pid = _checked(_syscall(_long(_SYS_CLONE), _ulong(with_signal), None, place, None, None), "clone")

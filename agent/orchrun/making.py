@@ -80,6 +80,10 @@ def make(
     try:
         record |= {"pid": birth.pid, "startTime": journal.start_time(birth.pid)}
         call.store.write(record)
+        if record["unit"]:
+            from agent.orchrun import scope
+
+            scope.begin(call, record, made["limits"])
         if on_birth:
             on_birth(birth)
         birth.go()
@@ -121,12 +125,6 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
     call.store.refuse_if_claimed(container)
     config = found.config
     linux = config.get("linux") or {}
-    if call.manager == "systemd":
-        raise Failed(
-            "systemd cgroup flag passed, but orchrun makes cgroups itself, without systemd; "
-            "use --cgroup-manager cgroupfs (podman: cgroup_manager = cgroupfs in containers.conf; "
-            "docker: native.cgroupdriver=cgroupfs in exec-opts)"
-        )
     if call.options.flag("no-pivot"):
         raise Failed("--no-pivot is not supported: without pivot_root a container can get out of its root")
     count, listening = preserved(call.options.number("preserve-fds"))
@@ -144,10 +142,15 @@ def _plan(call: "Call", container: str, found: bundle.Bundle) -> "Plan":
     keep_file_limit(made)
     if not made["userns"]:
         limit_capabilities(made)
-    made |= {"preserve_fds": count, "group": "", "root": "", "alone": True}
+    made |= {"preserve_fds": count, "group": "", "root": "", "slice": "", "unit": ""}
     made["keyring"] = "" if call.options.flag("no-new-keyring") else f"_ses.{container}"
+    where = linux.get("cgroupsPath") or ""
+    if call.manager == "systemd":
+        from agent.orchrun import scope
+
+        made["slice"], made["unit"] = scope.named(where, container)
     if call.manager != "disabled":
-        made["group"] = _group(call, linux.get("cgroupsPath") or "", container)
+        made["group"] = _group(call, where, container)
     return made
 
 
@@ -165,7 +168,7 @@ def limit_capabilities(made: "Plan") -> None:
 
 
 def _group(call: "Call", path: str, container: str) -> str:
-    group = cgroup_place.of(path, container)
+    group = cgroup_place.of(path, container, systemd=call.manager == "systemd")
     if pids := call.cgroups.tree_pids(group):
         raise Failed(
             f"linux.cgroupsPath {path!r}: container's cgroup is not empty, processes {pids} are in it"
@@ -212,6 +215,8 @@ def _record(container: str, found: bundle.Bundle, made: "Plan") -> "Record":
         "annotations": found.config.get("annotations") or {},
         "owner": "",
         "group": made["group"],
+        "slice": made["slice"],
+        "unit": made["unit"],
     }
 
 

@@ -126,7 +126,7 @@ class Midwife:
         `preserve_fds` as for a main process. `fds`: what becomes its 0, 1 and 2; none to inherit ours.
         """
         ours, theirs = _pair()
-        pid, pidfd = self._bear_inside(f"/proc/{plan['pid']}/ns/pid", 0)
+        pid, pidfd = self._bear_inside(f"/proc/{plan['pid']}/ns/pid", 0, plan)
         if pid == 0:
             enter.become(plan, theirs, self.cgroups, fds, self.last_capability)
         theirs.close()
@@ -146,10 +146,27 @@ class Midwife:
         flags = userns.birth_flags(plan, flags)
         for flag, path in plan["join"]:
             if flag == c.CLONE_NEWPID:
-                return self._bear_inside(path, flags)
+                return self._bear_inside(path, flags, plan)
+        return self._clone(flags, plan)
+
+    def _clone(self, flags: int, plan: "Plan") -> tuple[int, int]:
+        """Into its cgroup of v2, where that can be: then it need not move there, which takes long."""
+        plan["born"] = False
+        if cradle := self.cgroups.cradle(plan["group"]) if plan["group"] else "":
+            try:
+                group = os.open(cradle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                return syscalls.clone(flags)  # it looks for the group too, and says what is wrong
+            plan["born"] = True
+            try:
+                return syscalls.clone(flags, group)
+            except OSError:
+                plan["born"] = False  # before Linux 5.7, or under a filter that knows no clone3
+            finally:
+                os.close(group)
         return syscalls.clone(flags)
 
-    def _bear_inside(self, pid_namespace: str, flags: int) -> tuple[int, int]:
+    def _bear_inside(self, pid_namespace: str, flags: int, plan: "Plan") -> tuple[int, int]:
         """A process cannot change its pid namespace: its parent goes there and comes back."""
         try:
             inside = os.open(pid_namespace, os.O_RDONLY | os.O_CLOEXEC)
@@ -160,7 +177,7 @@ class Midwife:
             raise handshake.failed("pid", f"join {pid_namespace}", error, hint) from None
         pid = -1
         try:
-            pid, pidfd = syscalls.clone(flags)
+            pid, pidfd = self._clone(flags, plan)
         finally:
             if pid:
                 syscalls.setns(self.own_pid_namespace, c.CLONE_NEWPID)

@@ -103,9 +103,13 @@ class V2:
         """The process itself, or another one with all its threads."""
         files.write(f"{self.mount}/{group}/cgroup.procs", pid)
 
-    def doors(self, group: str) -> list[int]:
-        """Descriptors that a pid is written to, to have it join."""
-        return [_open_door(f"{self.mount}/{group}")]
+    def cradle(self, group: str) -> str:
+        """The directory of the group that a process can be born into."""
+        return f"{self.mount}/{group}"
+
+    def doors(self, group: str, *, born: bool) -> list[int]:
+        """Where a process with a single thread writes 0 to join; one that was born there has no more to do."""
+        return [] if born else [_open_door(f"{self.mount}/{group}/cgroup.procs")]
 
     def pids(self, group: str) -> list[int]:
         return files.pids(f"{self.mount}/{group}")
@@ -214,12 +218,23 @@ class V1:
         if self.systemd and os.path.exists(f"{self.systemd}/{group}"):
             files.write(f"{self.systemd}/{group}/cgroup.procs", pid)
 
-    def doors(self, group: str) -> list[int]:
-        """Descriptors that a pid is written to, to have it join."""
-        mounts = [*self.mounts, *self._others_of(group)]
+    def cradle(self, group: str) -> str:
+        """The directory of the group that a process can be born into; "" where v2 is not there."""
+        return f"{self.unified}/{group}" if self.unified else ""
+
+    def doors(self, group: str, *, born: bool) -> list[int]:
+        """Where a process with a single thread writes 0 to join; of v2 none for who was born there.
+
+        In `tasks`, not in `cgroup.procs`: who moves a process waits for an RCU grace period, some eight
+        milliseconds, so that it makes no thread meanwhile. Who moves only itself waits for nobody.
+        """
+        mounts = [mount for mount in (*self.mounts, *self._others_of(group)) if mount != self.unified]
         if self.systemd and os.path.exists(f"{self.systemd}/{group}"):
             mounts.append(self.systemd)
-        return [_open_door(f"{mount}/{group}") for mount in mounts]
+        places = [f"{mount}/{group}/tasks" for mount in mounts]
+        if self.unified and not born:
+            places.append(f"{self.unified}/{group}/cgroup.procs")
+        return [_open_door(place) for place in places]
 
     def pids(self, group: str) -> list[int]:
         return files.pids(f"{self.killer}/{group}")
@@ -302,7 +317,7 @@ def _make_in(mount: str, group: str) -> None:
 
 
 def _open_door(path: str) -> int:
-    return os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _enable(path: str, wanted: "Iterable[str]") -> None:

@@ -48,7 +48,7 @@ def _become(
     seccomp_load.reach(plan)
     try:
         if plan["group"]:
-            cgroups.join(plan["group"])
+            init.join_groups(cgroups.doors(plan["group"], born=plan["born"]), plan["group"])
         syscalls.setns(plan["pidfd"], plan["namespaces"])
         if plan["namespaces"] & c.CLONE_NEWUSER:
             userns.become_root()

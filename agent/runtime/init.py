@@ -87,7 +87,7 @@ def _become(
 ) -> None:
     os.setsid()
     join_keyring(plan)
-    doors, helper = _begin_to_join(cgroups, plan)
+    doors = open_doors(cgroups, plan)
     namespaces.join(plan["join"])
     if plan["clone"] & c.CLONE_NEWTIME:
         namespaces.make_time(plan["time_offsets"])
@@ -104,7 +104,7 @@ def _become(
         hooked.before_pivot()
         _change_root(plan["rootfs"])
     sysctl.apply(plan["sysctl"], proc)
-    _finish_joining(doors, helper, plan["group"])
+    join_groups(doors, plan["group"])
     if plan["clone"] & c.CLONE_NEWCGROUP:
         syscalls.unshare(c.CLONE_NEWCGROUP)  # after joining: the group becomes the root that it sees
     if plan["clone"] & c.CLONE_NEWNS:
@@ -211,39 +211,21 @@ def join_keyring(plan: "Plan") -> None:
             raise handshake.failed("keyring", f"make session keyring {name}", error, hint) from None
 
 
-def _begin_to_join(cgroups: "Cgroups", plan: "Plan") -> tuple[list[int], int]:
-    """Descriptors of the groups, and the process that moves us into them while we mount.
-
-    A move waits for an RCU grace period, which can be ten milliseconds, unless there was one just now: so
-    the helper is for a start that is alone. With the tiny init the payload must be PID 2, which rules it out;
-    and without a pid namespace of our own, 1 is somebody else.
-    """
+def open_doors(cgroups: "Cgroups", plan: "Plan") -> list[int]:
+    """Of its groups, while the host's files are seen."""
     if not plan["group"]:  # whoever called us wants no cgroup
-        return [], 0
+        return []
     try:
-        doors = cgroups.doors(plan["group"])
+        return cgroups.doors(plan["group"], born=plan["born"])
     except OSError as error:
         raise handshake.failed("cgroup", f"join {error.filename}", error) from None
-    if plan["init"] or not plan["alone"] or not plan["clone"] & c.CLONE_NEWPID:
-        return doors, 0
-    pid, pidfd = syscalls.clone(0)
-    if pid == 0:
-        try:
-            for door in doors:
-                os.write(door, b"1")
-            os._exit(0)
-        finally:
-            os._exit(_LAST_RESORT)
-    os.close(pidfd)
-    return doors, pid
 
 
-def _finish_joining(doors: list[int], helper: int, group: str) -> None:
-    if helper and os.waitpid(helper, 0)[1] == 0:
-        return
+def join_groups(doors: list[int], group: str) -> None:
     try:
         for door in doors:
             os.write(door, b"0")
+            os.close(door)
     except OSError as error:
         hint = "a limit may be below what the runtime needs to start" if error.errno == errno.ENOMEM else ""
         raise handshake.failed("cgroup", f"join {group}", error, hint) from None

@@ -122,7 +122,6 @@ class Keeper:
             "stdout": f"{path}/stdout",
             "stderr": f"{path}/stderr",
             "root": root,
-            "alone": not self.has_births(),
         }
         container = Container(entries.made(plan, self.boot_id))
         container.reply = reply
@@ -424,4 +423,4 @@ class Keeper:
 
     def _attach(self, container: Container) -> None:
         path = self.journal.path(container.entry["container"])
-        self.log.attach(container.entry, path, container.pidfd, container.terminal)
+        self.log.attach(container.entry, path, container.pidfd, container.terminal, container.fifos)

@@ -32,26 +32,32 @@ class Output:
 
     __slots__ = ("at", "fifos", "file", "name", "pid", "pidfd", "start_time", "status", "terminal")
 
-    def __init__(self, packet: "Packet", pidfd: int, terminal: int) -> None:
+    def __init__(self, packet: "Packet", pidfd: int, terminal: int, passed: list[int]) -> None:
+        """`passed`: its FIFOs, which may have no names any more; a shim of an older version passes none."""
         self.name: str = packet["container"]
         self.pid: int = packet["pid"]
         self.start_time: int = packet["start_time"]
         self.pidfd = pidfd
         self.status: int | None = None
         self.at = 0.0
-        os.makedirs(packet["directory"], 0o750, exist_ok=True)
-        path = f"{packet['directory']}/{self.name}.log"
-        self.file: LogFile | None = LogFile(path, packet["max_bytes"], packet["files"])
+        self.file: LogFile | None = None
         self.fifos: dict[int, bytes] = {}
         self.terminal = terminal
+        os.makedirs(packet["directory"], 0o750, exist_ok=True)
+        path = f"{packet['directory']}/{self.name}.log"
         if packet["is_terminal"]:
             if terminal >= 0:
                 os.set_blocking(terminal, False)
                 self.fifos[terminal] = b"stdout"
-            return
-        for stream in ("stdout", "stderr"):
-            fd = os.open(f"{packet['fifos']}/{stream}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            self.fifos[fd] = stream.encode()
+        else:
+            directory = packet["fifos"]
+            places = [f"/proc/self/fd/{fd}" for fd in passed] or [
+                f"{directory}/stdout",
+                f"{directory}/stderr",
+            ]
+            for stream, place in zip((b"stdout", b"stderr"), places, strict=True):
+                self.fifos[os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)] = stream
+        self.file = LogFile(path, packet["max_bytes"], packet["files"])
 
 
 class Logger:
@@ -89,7 +95,10 @@ class Logger:
         match packet["op"]:
             case "attach":
                 pidfd = fds.pop(0) if packet["has_pidfd"] else -1
-                self._attach(packet, pidfd, fds[0] if fds else -1)
+                terminal = fds.pop(0) if packet["is_terminal"] and fds else -1
+                self._attach(packet, pidfd, terminal, fds)
+                for fd in fds:
+                    os.close(fd)
             case "terminal":
                 output = self.outputs.get(packet["container"])
                 kept = output.terminal if output else -1
@@ -105,16 +114,19 @@ class Logger:
             case _:
                 return
 
-    def _attach(self, packet: "Packet", pidfd: int, terminal: int) -> None:
+    def _attach(self, packet: "Packet", pidfd: int, terminal: int, passed: list[int]) -> None:
         if packet["container"] in self.outputs:
             for fd in (pidfd, terminal):
                 if fd >= 0:
                     os.close(fd)
             return
         try:
-            output = Output(packet, pidfd, terminal)
+            output = Output(packet, pidfd, terminal, passed)
         except OSError as error:
             _complain(f"output of {packet['container']} is not written: {error}")
+            for fd in (pidfd, terminal):
+                if fd >= 0:
+                    os.close(fd)
             return
         self.outputs[output.name] = output
         for fd in output.fifos:

@@ -10,6 +10,7 @@ from agent.runtime import packets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     Packet = dict[str, Any]
@@ -43,8 +44,13 @@ class LogLink:
         exits: Packet = heard[0]["exits"]
         return exits
 
-    def attach(self, entry: "Packet", directory: str, pidfd: int, terminal: int = -1) -> None:
-        """Read its FIFOs or terminal; without a pidfd the container has ended and only what is left is read."""
+    def attach(
+        self, entry: "Packet", directory: str, pidfd: int, terminal: int = -1, fifos: "Sequence[int]" = ()
+    ) -> None:
+        """Read its FIFOs or terminal; without a pidfd the container has ended and only what is left is read.
+
+        The FIFOs go along: before a busy logger comes to it, a short container may have been removed.
+        """
         log = {
             "op": "attach",
             "container": entry["container"],
@@ -55,7 +61,7 @@ class LogLink:
             "is_terminal": entry["terminal"],
             **entry["log"],
         }
-        self._tell(log, tuple(fd for fd in (pidfd, terminal) if fd >= 0))
+        self._tell(log, tuple(fd for fd in (pidfd, terminal, *fifos) if fd >= 0))
 
     def terminal(self, container: str) -> int:
         """The master of its terminal, which a shim before us gave away for safe keeping; -1 when it is lost."""

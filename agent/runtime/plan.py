@@ -92,7 +92,6 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         "rootfs": root,
         "layers": [],
         "root": "",
-        "alone": False,
         "init": False,
         "limits": plan_resources.limits(linux.get("resources") or {}),
         "seccomp": plan_seccomp.plan(linux.get("seccomp")),

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.root
 
 
 async def test_no_line_is_lost_or_there_twice_however_often_the_logger_is_killed(bench: Any) -> None:
-    count = 60_000
+    count = 200_000
     running = await bench.launch("seq", "1", str(count))
     ended = asyncio.ensure_future(bench.runtime.wait(running.container))
     kills = 0
