@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm test-systemd check bench bench-images bench-runtime bench-peers proto clean prepare format
+.PHONY: help demo test test-vm test-systemd test-systemd-orchrun check bench bench-images bench-runtime bench-peers proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -24,6 +24,9 @@ test-vm: prepare ## the runtime's tests where cgroup v2 is all there is, in an e
 
 test-systemd: prepare ## the systemd units on an emulated machine: restarts, an upgrade and a reboot harm no container
 	@$(BIN)/python deploy/vm/systemd.py
+
+test-systemd-orchrun: prepare ## orchrun with systemd's cgroup manager on an emulated machine, cgroup v2 and v1
+	@$(BIN)/python deploy/vm/orchrun.py
 
 check: prepare ## the quick part: format, lint, types, imports, unit tests, simulation
 	$(BIN)/ruff format --check .

@@ -23,6 +23,8 @@ _LONGEST_PAUSE_SECONDS = 0.05
 def destroy(call: "Call", record: "Record") -> None:
     """Nothing is left, or Failed says what is; asking again goes on where it stopped."""
     kill(call, record)
+    if record.get("unit"):
+        _end_unit(call, record)
     if record["group"]:
         _remove_group(call, record["group"])
     try:
@@ -50,6 +52,17 @@ def kill(call: "Call", record: "Record") -> None:
         if pidfd >= 0:
             os.close(pidfd)
     _kill_group(call, record["group"])
+
+
+def _end_unit(call: "Call", record: "Record") -> None:
+    """Before its group goes: systemd wants to be the one to remove it."""
+    from agent.orchrun import scope
+
+    try:
+        scope.end(record)
+    except Failed as failed:
+        problem = f"{failed.message}; {record['unit']} may be left over as a unit"
+        call.log.warning(problem)
 
 
 def _kill_group(call: "Call", group: str) -> None:

@@ -12,7 +12,8 @@ def of(path: str, container: str, *, systemd: bool = False, prefix: str = "orchr
     `systemd`: the path is slice:prefix:name, the words that podman and docker use with systemd.
     """
     if systemd:
-        return _scope(path, container, prefix)
+        parent, name = unit(path, container, prefix=prefix)
+        return "/".join([*_slices(parent), name])
     parts = [part for part in (path or f"{prefix}/{container}").split("/") if part not in {"", "."}]
     if not parts or ".." in parts or any(":" in part and part.count(":") == 2 for part in parts):
         hint = "; slice:prefix:name is understood with --systemd-cgroup" if ":" in path else ""
@@ -20,13 +21,14 @@ def of(path: str, container: str, *, systemd: bool = False, prefix: str = "orchr
     return "/".join(parts)
 
 
-def _scope(path: str, container: str, prefix: str) -> str:
+def unit(path: str, container: str, *, prefix: str = "orchrun") -> tuple[str, str]:
+    """The slice, and the unit in it, that slice:prefix:name means."""
     words = path.split(":") if path else [_DEFAULT_SLICE, prefix, container]
     if len(words) != 3 or "/" in path or not words[2]:
         raise refusals.refused(_KEY, f"{path} is not slice:prefix:name, as --systemd-cgroup wants it")
     parent, before, name = words
-    unit = name if name.endswith(".slice") else f"{before}-{name}.scope" if before else f"{name}.scope"
-    return "/".join([*_slices(parent or _DEFAULT_SLICE), unit])
+    made = name if name.endswith(".slice") else f"{before}-{name}.scope" if before else f"{name}.scope"
+    return parent or _DEFAULT_SLICE, made
 
 
 def _slices(name: str) -> list[str]:

@@ -35,6 +35,8 @@ class Machine:
     """A file that the machine sees as its second disk, /dev/vdb."""
     network: tuple[str, ...] = ()
     """Of QEMU."""
+    words: tuple[str, ...] = ()
+    """More for the kernel's command line."""
     _qemu: subprocess.Popen[bytes] | None = None
     _line: socket.socket | None = None
     _heard: bytearray = field(default_factory=bytearray)
@@ -113,6 +115,7 @@ class Machine:
 
     def _command(self, initramfs: Path, line: int) -> list[str]:
         words = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.show_status=false"
+        words = " ".join((words, *self.words))
         drives = [f"file={self.disk},format=raw,if=virtio,snapshot=on"]
         drives += [f"file={self.cargo},format=raw,if=virtio,readonly=on"] if self.cargo else []
         return [

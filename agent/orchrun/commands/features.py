@@ -34,7 +34,7 @@ def features() -> "dict[str, Any]":
         "linux": {
             "namespaces": sorted(plan_namespaces.KINDS),
             "capabilities": [f"CAP_{name}" for name in capabilities.NAMES],
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": False},
             "seccomp": {
                 "enabled": True,
                 "actions": [f"SCMP_ACT_{name}" for name in _ACTIONS],

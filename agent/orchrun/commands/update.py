@@ -39,7 +39,13 @@ def run(call: Call) -> int:
     if not record["group"]:
         raise Failed("update needs the container's cgroup, and it was made with --cgroup-manager disabled")
     world = plan_resources.World.of(call.cgroups)
-    call.cgroups.update(record["group"], plan_resources.limits(_resources(call), world))
+    limits = plan_resources.limits(_resources(call), world)
+    if record.get("unit"):
+        from agent.orchrun import scope
+
+        scope.change(call, record, limits)
+    else:
+        call.cgroups.update(record["group"], limits)
     return 0
 
 
