@@ -207,8 +207,22 @@ def _execute(state: State, run: i.Run) -> Execute:
             documents = "".join(f"{doc.body}{doc.name}\n" for doc in run.heredocs)
             argv = (*state.shell, f"{text}\n{documents}")
     return Execute(
-        argv, tuple(environment.items()), state.config.user, state.cwd, run.mounts, run.network, script
+        argv,
+        tuple(environment.items()),
+        state.config.user,
+        state.cwd,
+        tuple(_placed_mount(state, mount) for mount in run.mounts),
+        run.network,
+        script,
     )
+
+
+def _placed_mount(state: State, mount: i.Mount) -> i.Mount:
+    """Its variables expanded, its target below WORKDIR; a cache that has no id is known by its target."""
+    expand = _expander(state)
+    target = mount.target and posixpath.normpath(posixpath.join(state.cwd, expand(mount.target)))
+    identity = target if mount.kind == "cache" and mount.id == mount.target else expand(mount.id)
+    return replace(mount, target=target, source=expand(mount.source), id=identity)
 
 
 def _place(state: State, copy: i.Copy) -> Place:

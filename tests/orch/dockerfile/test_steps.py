@@ -131,3 +131,35 @@ def test_what_cannot_be_followed_is_said_with_its_line(text: str, line: int, sai
 
     assert caught.value.line == line
     assert said in caught.value.message
+
+
+def test_mounts_are_below_the_working_directory_and_take_variables() -> None:
+    text = """
+    FROM a
+    ARG where=/deep
+    WORKDIR /app
+    RUN --mount=type=bind,source=uv.lock,target=uv.lock --mount=type=cache,target=.cache \\
+        --mount=type=cache,target=$where,id=x x
+    """
+    lock, own, named = executed(text).mounts
+    assert (lock.source, lock.target) == ("uv.lock", "/app/uv.lock")
+    assert (own.target, own.id) == ("/app/.cache", "/app/.cache")
+    assert (named.target, named.id) == ("/deep", "x")
+
+
+def test_long_commands_of_official_images_come_whole() -> None:
+    text = """
+    FROM debian
+    ENV VERSION 3.11.12rc1
+    RUN set -eux; \\
+    \t\\
+    \tfetch "https://x/${VERSION%%[a-z]*}/$VERSION.tar"; \\
+    # a comment between
+    \t\tlib-dev \\
+
+    \t; \\
+    \tpip install 'wheel<0.46' "${LDFLAGS:--Wl},-rpath='\\$\\$ORIGIN'"
+    """.replace("\n    ", "\n")
+    said = executed(text).argv[-1]
+    assert "a comment" not in said
+    assert said.endswith("""pip install 'wheel<0.46' "${LDFLAGS:--Wl},-rpath='\\$\\$ORIGIN'\"""")
