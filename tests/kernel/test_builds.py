@@ -9,6 +9,8 @@ import http.server
 import io
 import json
 import os
+import shutil
+import subprocess
 import tarfile
 import threading
 import time
@@ -545,3 +547,53 @@ def test_what_was_used_longest_ago_goes_when_it_is_too_much(tmp_path: Path) -> N
         os.utime(tmp_path / name, (now - age, now - age))
     workshop.tidy(tmp_path, 100_000)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["middle", "newest"]
+
+
+@pytest.mark.skipif(not (shutil.which("skopeo") and shutil.which("umoci")), reason="needs skopeo and umoci")
+async def test_umoci_unpacks_what_was_built_to_the_same_tree(yard: Yard, tmp_path: Path) -> None:
+    yard.file("a/b", "1", 0o640)
+    (yard.context / "a" / "link").symlink_to("b")
+    image = await yard.build(f"""
+    FROM {BUSYBOX}
+    COPY --chown=7:8 a /a
+    RUN mkdir -p /d/e && echo x > /d/e/f && ln /d/e/f /d/e/g && chmod 4755 /d/e/f && rm /etc/group && chown 5:6 /d
+    RUN rm -r /d/e && mkdir /d/e && echo new > /d/e/new
+    """)
+    async with our_registry(MemoryStore()) as host, Registry(plain_http={host}) as registry:
+        await shipping.push(
+            image, reference.parse(f"{host}/web:1"), yard.images, registry, yard.workshop.blobs, {}
+        )
+        layout = f"{tmp_path}/layout:x"
+        commands = (
+            ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{host}/web:1", f"oci:{layout}"],
+            ["umoci", "unpack", "--image", layout, str(tmp_path / "bundle")],
+        )
+        for command in commands:
+            await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+
+    theirs = {
+        str(path.relative_to(tmp_path / "bundle" / "rootfs")): about(path)
+        for path in (tmp_path / "bundle" / "rootfs").rglob("*")
+    }
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    lower = ":".join(reversed(image.layers))
+    await asyncio.to_thread(
+        subprocess.run,
+        ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower}", str(merged)],
+        check=True,
+    )
+    try:
+        ours = {str(path.relative_to(merged)): about(path) for path in merged.rglob("*")}
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", str(merged)], check=True)
+    assert ours == theirs
+    assert "d/e/new" in ours
+    assert "d/e/f" not in ours
+
+
+def about(path: Path) -> tuple[object, ...]:
+    """All that a layer says of a path but its time, which a merged directory takes from whoever unpacks."""
+    found = path.lstat()
+    content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+    return found.st_mode, found.st_uid, found.st_gid, content, 0 if path.is_dir() else int(found.st_mtime)
