@@ -233,6 +233,19 @@ async def test_reading_logs_by_tail_and_time(bench: Any) -> None:
     assert later == []
 
 
+async def test_a_thousand_waits_at_once_are_all_told(bench: Any) -> None:
+    """Each asks about its own container: answers about all of them would be more than a socket takes."""
+    running = [await bench.launch("sleep", "60") for _ in range(8)]
+    waits = [asyncio.ensure_future(bench.runtime.wait(one.container)) for one in running * 125]
+
+    await asyncio.gather(*(bench.runtime.kill(one.container) for one in running))
+
+    async with asyncio.timeout(30 * bench.patience):
+        assert {exited.container for exited in await asyncio.gather(*waits)} == {
+            one.container for one in running
+        }
+
+
 async def test_many_lives_leave_no_descriptor_and_no_memory_in_the_helpers(bench: Any) -> None:
     async def live_once() -> None:
         running = await bench.launch("echo", "hi")

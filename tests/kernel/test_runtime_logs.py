@@ -38,6 +38,25 @@ async def test_no_line_is_lost_or_there_twice_however_often_the_logger_is_killed
     assert lines == [str(number) for number in range(1, count + 1)]
 
 
+async def test_what_a_short_container_said_is_kept_though_the_logger_comes_to_it_after_its_removal(
+    bench: Any,
+) -> None:
+    logger = bench.helper("log")
+    os.kill(logger, signal.SIGSTOP)
+    try:
+        running = await bench.launch("echo", "in time")
+        await bench.runtime.wait(running.container)
+        await bench.runtime.remove(running.container)
+    finally:
+        os.kill(logger, signal.SIGCONT)
+
+    async with asyncio.timeout(10 * bench.patience):
+        lines = [
+            line.text async for line in logs.read(bench.directory / "logs", running.container, follow=True)
+        ]
+    assert lines == ["in time"]
+
+
 @pytest.mark.parametrize("written", [0, 7, 1000])
 def test_a_chunk_that_was_under_way_is_written_once(tmp_path: Path, written: int) -> None:
     """Killed before anything of it was in the log, within, and after it was there wholly."""
