@@ -19,18 +19,29 @@ _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _ANSWERED, _TO, _SIGNATURE = 1, 2, 3, 4
 
 
 class Message:
-    """One that came in."""
+    """One that came in; its values are read when somebody asks for them."""
 
-    __slots__ = ("answered", "body", "error", "interface", "kind", "member")
+    __slots__ = ("_at", "_data", "_signature", "answered", "error", "interface", "kind", "member")
 
-    def __init__(self, kind: int, fields: "dict[int, Any]", body: "tuple[Any, ...]") -> None:
-        self.kind = kind
+    def __init__(self, data: bytes) -> None:
+        found, end = _take(data, 12, "a(yv)")
+        fields: dict[int, Any] = dict(found)
+        self._data = data
+        self._at = (end + 7) // 8 * 8
+        self._signature: str = fields.get(_SIGNATURE, "")
+        self.kind = data[1]
         self.member: str = fields.get(_MEMBER, "")
         self.interface: str = fields.get(_INTERFACE, "")
         self.error: str = fields.get(_ERROR_NAME, "")
         self.answered: int = fields.get(_ANSWERED, 0)
         """The serial of the call that this is an answer to."""
-        self.body = body
+
+    def body(self) -> "tuple[Any, ...]":
+        found, at = [], self._at
+        for kind in split(self._signature):
+            value, at = _take(self._data, at, kind)
+            found.append(value)
+        return tuple(found)
 
 
 def call(
@@ -39,7 +50,7 @@ def call(
     """A call that wants an answer."""
     body = bytearray()
     for kind, value in zip(split(signature), values, strict=True):
-        _put(body, kind, value)
+        put(body, kind, value)
     fields = [
         (_PATH, ("o", path)),
         (_INTERFACE, ("s", interface)),
@@ -48,9 +59,9 @@ def call(
         *([(_SIGNATURE, ("g", signature))] if signature else []),
     ]
     head = bytearray(b"l\x01\x00\x01")
-    _put(head, "u", len(body))
-    _put(head, "u", serial)
-    _put(head, "a(yv)", fields)
+    put(head, "u", len(body))
+    put(head, "u", serial)
+    put(head, "a(yv)", fields)
     _pad(head, 8)
     return bytes(head + body)
 
@@ -61,17 +72,6 @@ def size(prefix: bytes) -> int:
         raise Failed("systemd speaks D-Bus in another byte order than this machine")
     fields = int.from_bytes(prefix[12:16], "little")
     return (PREFIX_BYTES + fields + 7) // 8 * 8 + int.from_bytes(prefix[4:8], "little")
-
-
-def message(data: bytes) -> Message:
-    fields, end = _take(data, 12, "a(yv)")
-    found = dict(fields)
-    at = (end + 7) // 8 * 8
-    body = []
-    for kind in split(found.get(_SIGNATURE, "")):
-        value, at = _take(data, at, kind)
-        body.append(value)
-    return Message(data[1], found, tuple(body))
 
 
 def split(signature: str) -> "Iterable[str]":
@@ -99,7 +99,8 @@ def _pad(data: bytearray, boundary: int) -> None:
     data += bytes(-len(data) % boundary)
 
 
-def _put(data: bytearray, kind: str, value: "Any") -> None:
+def put(data: bytearray, kind: str, value: "Any") -> None:
+    """Append a value of one complete type."""
     first = kind[0]
     _pad(data, _ALIGNED[first])
     if first in _BYTES:
@@ -108,11 +109,11 @@ def _put(data: bytearray, kind: str, value: "Any") -> None:
         raw = value.encode()
         data += len(raw).to_bytes(1 if first == "g" else 4, "little") + raw + b"\0"
     elif first == "v":
-        _put(data, "g", value[0])
-        _put(data, *value)
+        put(data, "g", value[0])
+        put(data, *value)
     elif first == "(":
         for part, one in zip(split(kind[1:-1]), value, strict=True):
-            _put(data, part, one)
+            put(data, part, one)
     else:
         _put_array(data, kind[1:], value)
 
@@ -124,7 +125,7 @@ def _put_array(data: bytearray, kind: str, values: "Iterable[Any]") -> None:
     _pad(data, _ALIGNED[kind[0]])
     start = len(data)
     for value in values:
-        _put(data, kind, value)
+        put(data, kind, value)
     data[place : place + 4] = (len(data) - start).to_bytes(4, "little")
 
 

@@ -7,7 +7,7 @@ import time
 from agent.linux import syscalls
 from agent.orchrun import state
 from agent.orchrun.errors import Failed
-from agent.runtime import hooks
+from agent.runtime import cgroup, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,17 +84,10 @@ def _remove_group(call: "Call", group: str) -> None:
     """With the groups that the container made below it; the dying take a moment to leave."""
     deadline = time.monotonic() + _DEATH_SECONDS
     pause = _FIRST_PAUSE_SECONDS
-    while not _remove_tree(call, group):
+    while not cgroup.remove_tree(call.cgroups, group):
         if time.monotonic() > deadline:
             pids = call.cgroups.tree_pids(group)
             raise Failed(f"cgroup {group} is still in use after a kill, by processes {pids}")
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         call.cgroups.kill(group)
-
-
-def _remove_tree(call: "Call", group: str) -> bool:
-    if call.cgroups.remove(group):
-        return True
-    gone = [_remove_tree(call, f"{group}/{child}") for child in call.cgroups.children(group)]
-    return all(gone) and call.cgroups.remove(group)

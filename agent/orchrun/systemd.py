@@ -133,8 +133,8 @@ class Systemd:
                 break
         if heard.kind == dbus_wire.ERROR:
             what = f"{member} {values[0]}" if values else member
-            raise Refused(what, heard.error, str(heard.body[0]) if heard.body else "")
-        return heard.body
+            raise Refused(what, heard.error, " ".join(map(str, heard.body())))
+        return heard.body()
 
     def _result(self, job: str, unit: str) -> str:
         while job not in self._jobs:
@@ -145,9 +145,9 @@ class Systemd:
         prefix = self._read(dbus_wire.PREFIX_BYTES, what)
         data = self._read(dbus_wire.size(prefix), what)
         self._heard = self._heard[len(data) :]
-        heard = dbus_wire.message(data)
+        heard = dbus_wire.Message(data)
         if heard.kind == dbus_wire.SIGNAL and heard.member == "JobRemoved" and heard.interface == _MANAGER:
-            _, job, _, result = heard.body
+            _, job, _, result = heard.body()
             self._jobs[job] = result
         return heard
 
@@ -174,16 +174,19 @@ class Systemd:
         self._heard += heard
 
     def _authenticate(self) -> None:
-        """As who we are, which the socket proves."""
+        """As who we are, which the socket proves.
+
+        BEGIN goes along, and nothing else: what systemd reads together with it, it would leave lying until it
+        hears more from us.
+        """
         user = str(os.geteuid()).encode().hex()
         self._sock.settimeout(WITHIN_SECONDS)
-        self._sock.sendall(f"\0AUTH EXTERNAL {user}\r\n".encode())
+        self._sock.sendall(f"\0AUTH EXTERNAL {user}\r\nBEGIN\r\n".encode())
         while b"\r\n" not in self._heard:
             self._more("to let us in")
         line, _, self._heard = self._heard.partition(b"\r\n")
         if not line.startswith(b"OK "):
             raise Failed(f"systemd does not let us in: {line.decode(errors='replace')}")
-        self._sock.sendall(b"BEGIN\r\n")
 
 
 def _connect(*paths: str) -> "tuple[_socket.socket, bool]":

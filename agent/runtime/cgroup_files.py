@@ -158,7 +158,11 @@ def rmdir(path: str) -> bool:
 def kill(path: str) -> None:
     """Every process in the group and below, also those being born."""
     if os.path.exists(f"{path}/cgroup.kill"):
-        write(f"{path}/cgroup.kill", "1")
+        try:
+            write(f"{path}/cgroup.kill", "1")
+        except OSError as error:  # systemd may remove a group as soon as it is empty
+            if error.errno not in {errno.ENOENT, errno.ENODEV}:
+                raise
         return
     for child in children(path):
         kill(f"{path}/{child}")

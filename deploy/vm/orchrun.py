@@ -75,7 +75,7 @@ def orchrun_is_installed_and_has_a_bundle(machine: Machine) -> None:
 
 
 def a_container_is_a_scope_with_its_limits(machine: Machine) -> None:
-    machine.run(f"cd /root/box && {ORCHRUN} run --detach one < /dev/null > /dev/null")
+    _begin(machine, "run --detach")
     assert _shown(machine, "ActiveState", "Slice", "Delegate", "DefaultDependencies") == {
         "ActiveState": "active",
         "Slice": SLICE,
@@ -107,7 +107,7 @@ def a_daemon_reload_undoes_nothing(machine: Machine) -> None:
 
 def exec_joins_the_scope(machine: Machine) -> None:
     assert machine.run("orchrun exec one cat /proc/self/cgroup") == "0::/"
-    machine.run("orchrun exec --detach one sleep 1000")
+    machine.run("orchrun exec --detach one sleep 1000 < /dev/null > /root/said 2>&1")
     pids = machine.run(f"cat {MOUNT}{GROUP}/cgroup.procs").split()
     assert len(pids) == 2, pids
     assert machine.run("systemctl show -P TasksCurrent " + UNIT) == "2"
@@ -144,7 +144,7 @@ def a_container_that_ended_by_itself_leaves_no_unit(machine: Machine) -> None:
     said = machine.run(f"cd /root/short && {ORCHRUN} run one < /dev/null")
     assert said.endswith("0::/"), said
     _nothing_is_left(machine)
-    machine.run(f"cd /root/box && {ORCHRUN} create one < /dev/null > /dev/null")
+    _begin(machine, "create")
     assert json.loads(machine.run("orchrun state one"))["status"] == "created"
     machine.run("orchrun start one && orchrun kill one KILL")
     machine.until("orchrun state one | grep -q stopped")
@@ -160,7 +160,7 @@ def a_unit_that_failed_before_makes_room(machine: Machine) -> None:
 
 
 def what_stops_the_scope_ends_the_container(machine: Machine) -> None:
-    machine.run(f"cd /root/box && {ORCHRUN} run --detach one < /dev/null > /dev/null")
+    _begin(machine, "run --detach")
     machine.run(f"systemctl kill -s KILL {UNIT} && systemctl stop {UNIT}")
     machine.until("orchrun state one | grep -q stopped")
     machine.run("orchrun delete one")
@@ -222,7 +222,7 @@ def podman_keeps_its_containers_in_scopes(machine: Machine) -> None:
 
 
 def a_scope_of_v1_has_its_limits(machine: Machine) -> None:
-    machine.run(f"cd /root/box && {ORCHRUN} run --detach one < /dev/null > /dev/null")
+    _begin(machine, "run --detach")
     assert _shown(machine, "ActiveState", "MemoryLimit", "TasksMax") == {
         "ActiveState": "active",
         "MemoryLimit": str(64 << 20),
@@ -303,6 +303,12 @@ def _bundle(machine: Machine) -> None:
     machine.put("/root/path/config.json", json.dumps(config))
     machine.put("/root/plain/config.json", json.dumps(config))
     machine.run(f"test -d /root/cargo/host && mv /root/cargo/host {_HOST} || true")
+
+
+def _begin(machine: Machine, words: str) -> None:
+    """Its output goes to a file: what it holds open is waited for here."""
+    command = f"cd /root/box && {ORCHRUN} {words} one < /dev/null > /root/said 2>&1"
+    machine.run(f"{command} || {{ cat /root/said; false; }}")
 
 
 def _shown(machine: Machine, *names: str) -> dict[str, str]:

@@ -36,18 +36,18 @@ def test_a_call_has_the_bytes_of_the_specification() -> None:
     ],
 )
 def test_values_come_back_as_they_went(signature: str, value: object) -> None:
-    heard = dbus_wire.message(dbus_wire.call(1, "a.b", "/", "a.b", "M", f"s{signature}", "first", value))
+    heard = dbus_wire.Message(dbus_wire.call(1, "a.b", "/", "a.b", "M", f"s{signature}", "first", value))
 
-    assert heard.body == ("first", value)
+    assert heard.body() == ("first", value)
     assert (heard.kind, heard.member, heard.interface) == (dbus_wire.CALL, "M", "a.b")
 
 
 def test_a_variant_comes_back_as_its_value() -> None:
     properties = [("MemoryMax", ("t", 5)), ("PIDs", ("au", [7])), ("Slice", ("s", "system.slice"))]
 
-    heard = dbus_wire.message(dbus_wire.call(1, "a.b", "/", "a.b", "M", "a(sv)", properties))
+    heard = dbus_wire.Message(dbus_wire.call(1, "a.b", "/", "a.b", "M", "a(sv)", properties))
 
-    assert heard.body == ([("MemoryMax", 5), ("PIDs", [7]), ("Slice", "system.slice")],)
+    assert heard.body() == ([("MemoryMax", 5), ("PIDs", [7]), ("Slice", "system.slice")],)
 
 
 def test_signatures_are_split_into_complete_types() -> None:
