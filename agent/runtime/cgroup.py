@@ -52,6 +52,22 @@ def detect(mounts: str = "/proc/self/mounts") -> "Cgroups":
     return V1(named, unified)
 
 
+def tree(cgroups: "Cgroups", group: str) -> list[str]:
+    """The group and all below it, each after the one that holds it; a container may nest them deep."""
+    found = [group]
+    for one in found:
+        found += [f"{one}/{child}" for child in cgroups.children(one)]
+    return found
+
+
+def remove_tree(cgroups: "Cgroups", group: str) -> bool:
+    """With the groups that somebody made below. Whether all is gone: the dying take a moment to leave."""
+    if cgroups.remove(group):
+        return True
+    gone = [cgroups.remove(one) for one in reversed(tree(cgroups, group))]
+    return all(gone)
+
+
 class V2:
     """One hierarchy for everything."""
 
@@ -246,7 +262,9 @@ class V1:
     def kill(self, group: str) -> None:
         files.kill(f"{self.killer}/{group}")
         if self.freezer and not self.unified:
-            cgroup_freeze.thaw(f"{self.freezer}/{group}")  # what v1 froze does not even die
+            with_freezer = f"{self.freezer}/{group}"
+            if os.path.exists(with_freezer):  # else it is removed already, from this hierarchy first
+                cgroup_freeze.thaw(with_freezer)  # what v1 froze does not even die
 
     def freeze(self, group: str) -> None:
         """Returns when the last process stands still."""

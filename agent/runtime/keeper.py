@@ -142,9 +142,15 @@ class Keeper:
         container.pidfd = birth.pidfd
         container.entry["pid"] = birth.pid
         container.entry["start_time"] = journal.start_time(birth.pid)
-        self.journal.write(container.entry)
-        birth.go()
         self.loop.watch(birth.sock.fileno(), lambda _: self._hear_birth(container))
+        try:
+            self.journal.write(container.entry)
+        except OSError as error:  # nobody could find it again, so it may not run
+            failed = handshake.failed("prepare", f"write down {self.journal.path(name)}", error)
+            birth.failure = [failed.step, failed.message]
+            syscalls.kill_process(birth.pidfd, _SIGKILL)
+            return
+        birth.go()
 
     def _prepare(self, container: Container, plan: "Packet") -> None:
         """Everything that can be made before the process exists."""
@@ -323,19 +329,15 @@ class Keeper:
         deadline = time.monotonic() + _REMOVAL_SECONDS
 
         def attempt() -> None:
-            if self.cgroups.remove(group):
+            if cgroup.remove_tree(self.cgroups, group):
                 done({})
                 return
-            children = [f"{group}/{child}" for child in self.cgroups.children(group)]
-            gone = [self.cgroups.remove(child) for child in children]
-            if all(gone) and self.cgroups.remove(group):
-                done({})
-                return
+            groups = cgroup.tree(self.cgroups, group)
             if time.monotonic() > deadline:
-                pids = [pid for one in (*children, group) for pid in self.cgroups.pids(one)]
+                pids = [pid for one in groups for pid in self.cgroups.pids(one)]
                 done({"error": ["cgroup", f"{group} is still in use after a kill, by processes {pids}"]})
                 return
-            for one in (*children, group):
+            for one in reversed(groups):
                 self.cgroups.kill(one)
             self.loop.later(_RETRY_SECONDS, attempt)
 

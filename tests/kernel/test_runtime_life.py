@@ -1,11 +1,13 @@
 """Limits, stops, second processes, and what is left when a container is removed."""
 
-# ruff: noqa: ASYNC240, PTH208  /proc, /sys and small files do not block
+# ruff: noqa: ASYNC221, ASYNC240, PTH208  /proc, /sys, small files and mount do not block
 
 import asyncio
 import operator
 import os
 import signal
+import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +274,39 @@ async def test_many_lives_leave_no_descriptor_and_no_memory_in_the_helpers(bench
     async with asyncio.timeout(10 * bench.patience):
         while any(map(operator.gt, open_files(), before)):  # noqa: ASYNC110  a pipe closes after the exit, untold
             await asyncio.sleep(0.01)
+
+
+async def test_groups_that_a_container_made_go_with_it_however_deep(bench: Any) -> None:
+    running = await bench.launch("sleep", "1000")
+    own = [path for path in map(Path, bench.groups()) if path.name == running.container]
+    for group in own:
+        (group / "a" / "b" / "c").mkdir(parents=True)
+
+    await bench.runtime.remove(running.container)
+
+    assert own
+    assert [path for path in own if path.exists()] == []
+
+
+@pytest.fixture
+async def full(bench: Any) -> AsyncIterator[Path]:
+    """A journal with room for a container, but not for its entry to be replaced."""
+    await bench.runtime.shutdown()
+    journal = bench.directory / "run" / "containers"
+    journal.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=5", "tmpfs", journal], check=True)
+    try:
+        await bench.open()
+        yield journal
+    finally:
+        subprocess.run(["umount", "-l", journal], check=True)
+
+
+async def test_a_start_that_cannot_be_written_down_is_taken_back(bench: Any, full: Path) -> None:
+    with pytest.raises(LaunchFailed, match="no space left"):
+        await asyncio.wait_for(bench.launch("sleep", "1000", name="c"), 10 * bench.patience)
+    assert (os.listdir(full), bench.groups()) == ([], [])
+
+    subprocess.run(["mount", "-o", "remount,nr_inodes=100", full], check=True)
+    await bench.launch("true", name="c")
+    await bench.runtime.remove("c")

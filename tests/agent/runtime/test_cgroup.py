@@ -95,6 +95,16 @@ def test_on_v1_a_group_lies_where_its_limits_need_it_and_leaves_nothing(recorded
     assert list(recorded.glob("*/orch/web")) == []
 
 
+def test_on_v1_a_kill_passes_over_hierarchies_that_the_group_has_left_already(recorded: Path) -> None:
+    mounts = {name: str(recorded / name) for name in ("cpu", "memory", "pids", "freezer")}
+    driver = cgroup.V1(mounts, "")
+    (recorded / "memory/orch/web").mkdir(parents=True)
+
+    driver.kill("orch/web")
+
+    assert not (recorded / "freezer").exists()
+
+
 def test_a_limit_that_the_kernel_does_not_know_is_named_by_its_key(recorded: Path) -> None:
     with pytest.raises(cgroup_files.Refused, match=rf"{_KEY}: this kernel has no a nor b"):
         cgroup_files.apply([["memory", "a|b", "1|2", _KEY]], lambda _: str(recorded))
