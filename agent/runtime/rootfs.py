@@ -169,7 +169,8 @@ def attach(root: "inside.Inside", mount: "Plan", fd: int) -> None:
             binds.set_attributes(fd, {**mount, "set": 0, "clear": 0})
             binds.tie(fd, mount["propagation"])
     except OSError as error:
-        raise handshake.failed("mounts", f"{kind} on {path}", error, _hint(mount, error)) from None
+        doing = f" ({error.filename})" if error.filename and error.filename != path else ""
+        raise handshake.failed("mounts", f"{kind} on {path}{doing}", error, _hint(mount, error)) from None
 
 
 def _copy_up(target: int, fd: int) -> None:
