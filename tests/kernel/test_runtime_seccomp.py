@@ -160,12 +160,12 @@ async def test_a_user_without_no_new_privileges_is_filtered_too(bench: Any) -> N
 
 
 async def test_a_profile_in_the_words_of_the_oci_holds_in_a_container(bench: Any) -> None:
-    launch = bench.launch_of("sh", "-c", "mkdir /a; echo $?; touch /b; echo $?")
+    launch = bench.launch_of("sh", "-c", "mkdir /a 2> /dev/null; echo $?; touch /b; echo $?")
     launch.config["linux"]["seccomp"] = _profile("SCMP_ACT_ERRNO", "mkdir", "mkdirat", errnoRet=errno.EXDEV)
 
     running = await bench.runtime.launch(launch)
 
-    assert (await bench.said(running.container)).splitlines()[-2:] == ["1", "0"]
+    assert (await bench.said(running.container)).splitlines() == ["1", "0"]
 
 
 async def test_who_listens_gets_the_state_and_answers_for_the_kernel(bench: Any, tmp_path: Path) -> None:
