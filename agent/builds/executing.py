@@ -9,9 +9,11 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,26 +111,27 @@ class Executor:
             layers=tuple(layers),
             logs=str(bench),
         )
-        held = [self._hands.locks[mount.id] for mount in step.mounts if mount.sharing == "locked"]
-        for lock in held:
-            await lock.acquire()
+        upper = bench / "upper"
+        async with AsyncExitStack() as held:
+            for identity in sorted({mount.id for mount in step.mounts if mount.sharing == "locked"}):
+                await held.enter_async_context(self._hands.locks[identity])  # all in one order: no ring
+            await self._carry_out(launch, bench, upper, say)
+        targets = [mount["destination"] for mount in config["mounts"]]
+        await asyncio.to_thread(_forget_mount_points, upper, layers, targets)
+        return upper, attached.first_id
+
+    async def _carry_out(self, launch: Launch, bench: Path, upper: Path, say: Callable[[str], None]) -> None:
+        container = launch.container
         try:
             await self._hands.runtime.launch(launch)
             exited = await self._follow(container, bench, say)
             if exited.exit_code != 0:
                 raise Failed(_ending(exited))
             written = self._hands.runtime.state_dir / "roots" / container / "upper"
-            upper = bench / "upper"
-            upper.rmdir()
-            await asyncio.to_thread(shutil.move, written, upper)
+            await asyncio.to_thread(_move, written, upper)
         finally:
-            for lock in held:
-                lock.release()
             await self._hands.runtime.remove(container)
             self._forget_secrets()
-        targets = [mount["destination"] for mount in config["mounts"]]
-        await asyncio.to_thread(_forget_mount_points, upper, layers, targets)
-        return upper, attached.first_id
 
     async def close(self) -> None:
         self._forget_secrets()
@@ -255,6 +258,11 @@ class Executor:
         return [spec.bind(str(path), target, readonly=True)]
 
 
+def _move(written: Path, upper: Path) -> None:
+    upper.rmdir()
+    shutil.move(written, upper)
+
+
 def account_of(user: str, layers: Sequence[str]) -> accounts.Account:
     """Raises accounts.UnknownUser."""
     passwd, group = (image_files.read(tuple(layers), path) for path in ("/etc/passwd", "/etc/group"))
@@ -263,17 +271,37 @@ def account_of(user: str, layers: Sequence[str]) -> accounts.Account:
 
 def _forget_mount_points(upper: Path, layers: Sequence[str], targets: Sequence[str]) -> None:
     """Empty files and directories that are only there because something was mounted on them."""
-    for target in sorted(targets, key=len, reverse=True):
-        path = upper / target.lstrip("/")
-        while path != upper and _is_empty(path) and not _is_below(layers, path.relative_to(upper)):
-            path.unlink() if path.is_file() else path.rmdir()
-            path = path.parent
+    root = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for target in sorted(targets, key=len, reverse=True):
+            path = Path(target.lstrip("/"))
+            while path.parts and not _is_below(layers, path) and _remove_empty(root, path):
+                path = path.parent
+    finally:
+        os.close(root)
 
 
-def _is_empty(path: Path) -> bool:
-    if path.is_symlink():
+def _remove_empty(root: int, path: Path) -> bool:
+    """Whether an empty file or directory was there. The command may have put a link on the way: none is followed."""
+    try:
+        how = c.RESOLVE_BENEATH | c.RESOLVE_NO_SYMLINKS
+        above = syscalls.openat2(root, str(path.parent), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, how)
+    except OSError:
         return False
-    return (path.is_file() and path.stat().st_size == 0) or (path.is_dir() and not any(path.iterdir()))
+    try:
+        about = os.lstat(path.name, dir_fd=above)
+        if stat.S_ISDIR(about.st_mode):
+            os.rmdir(path.name, dir_fd=above)
+        elif stat.S_ISREG(about.st_mode) and about.st_size == 0:
+            os.unlink(path.name, dir_fd=above)
+        else:
+            return False
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(above)
 
 
 def _is_below(layers: Sequence[str], path: Path) -> bool:

@@ -236,8 +236,8 @@ class Layering:
         found = place / "upper" / "shown"
         members = list(found.iterdir())
         source = str(words["patterns"][0])
-        is_file = len(members) == 1 and members[0].name == os.path.basename(source) and members[0].is_file()
-        return members[0] if is_file else found
+        only = members[0] if len(members) == 1 and members[0].name == os.path.basename(source) else found
+        return only if only.is_file() and not only.is_symlink() else found  # a link would lead to the host
 
     # -- layers ----------------------------------------------------------------------------------------------
 

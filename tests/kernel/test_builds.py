@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from obstore.store import MemoryStore
@@ -287,6 +287,68 @@ async def test_mounts_are_there_for_one_command_only(yard: Yard) -> None:
     for each in (image, again):
         assert not {"cache", "src", "run", "scratch"} & {name.split("/")[0] for name in yard.files(each)}
     assert not list(yard.hands.secrets.iterdir())
+
+
+async def test_a_link_in_a_context_shows_a_command_nothing_of_the_host(yard: Yard, tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("of the host")
+    (yard.context / "src").mkdir()
+    (yard.context / "src" / "src").symlink_to(tmp_path / "theirs")
+    await yard.build(f"""
+    FROM {BUSYBOX}
+    RUN --mount=type=bind,source=src,target=/src cat /src /src/src; true
+    """)
+
+    assert "of the host" not in yard.output
+
+
+async def test_tidying_after_a_command_follows_no_link_out_of_its_layer(yard: Yard, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "empty").touch()
+    (tmp_path / "theirs" / "nothing").mkdir()
+    await yard.build(f"""
+    FROM {BUSYBOX}
+    RUN --mount=type=tmpfs,target=/a/b/nothing --mount=type=tmpfs,target=/a/b/empty \\
+        mv /a/b /a/c && ln -s {tmp_path}/theirs /a/b
+    """)
+
+    assert sorted(each.name for each in (tmp_path / "theirs").iterdir()) == ["empty", "nothing"]
+
+
+async def test_a_cache_is_given_back_by_who_is_ended_while_waiting_for_another(yard: Yard) -> None:
+    held = yard.hands.locks["two"]
+    await held.acquire()
+    dockerfile = f"""
+    FROM {BUSYBOX}
+    RUN --mount=type=cache,id=one,sharing=locked,target=/1 \\
+        --mount=type=cache,id=two,sharing=locked,target=/2 true
+    """
+    waits = asyncio.Event()
+    acquire = held.acquire
+
+    async def acquired() -> Literal[True]:
+        waits.set()
+        return await acquire()
+
+    held.acquire = acquired  # type: ignore[method-assign]
+    building = asyncio.create_task(yard.build(dockerfile))
+    async with asyncio.timeout(60):
+        await waits.wait()
+    assert yard.hands.locks["one"].locked()
+    building.cancel()
+    await asyncio.gather(building, return_exceptions=True)
+
+    assert not yard.hands.locks["one"].locked()
+
+
+async def test_a_command_may_have_one_locked_cache_in_two_places(yard: Yard) -> None:
+    async with asyncio.timeout(120):
+        await yard.build(f"""
+    FROM {BUSYBOX}
+    RUN --mount=type=cache,id=x,sharing=locked,target=/1 \\
+        --mount=type=cache,id=x,sharing=locked,target=/2 touch /1/a && ls /2
+    """)
+
+    assert yard.output == ["a"]
 
 
 async def test_a_script_in_place_runs(yard: Yard) -> None:
