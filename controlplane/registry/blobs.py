@@ -71,6 +71,14 @@ class Blobs:
         await obstore.put_async(self._store, _place(digest), content)
         await self._make_durable(digest)
 
+    async def came(self, digest: str) -> float:
+        """When it came last, in Unix seconds; 0 for a digest that is not here."""
+        try:
+            found = await obstore.head_async(self._store, _place(digest))
+        except FileNotFoundError:
+            return 0.0
+        return float(found["last_modified"].timestamp())
+
     async def remove(self, digest: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             await obstore.delete_async(self._store, _place(digest))
@@ -101,8 +109,12 @@ class Blobs:
 
     async def append(self, upload: Upload, chunks: AsyncIterator[bytes]) -> None:
         async for chunk in chunks:
+            try:
+                await upload.writer.write(chunk)
+            except BaseException:  # nobody knows how much of it was written: nothing can follow
+                self._uploads.pop(upload.id, None)
+                raise
             upload.hasher.update(chunk)
-            await upload.writer.write(chunk)
             upload.size += len(chunk)
             upload.touched = time.monotonic()
 

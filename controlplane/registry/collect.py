@@ -25,9 +25,12 @@ async def collect(blobs: Blobs, repositories: Repositories, grace: float = GRACE
             else:
                 needed.add(digest)
         needed |= named
-    gone = [digest for digest, at in came.items() if digest not in needed and at < fresh_since]
-    for digest in gone:
+    gone = []
+    for digest, at in came.items():
+        if digest in needed or at >= fresh_since or await blobs.came(digest) >= fresh_since:
+            continue  # the last: somebody has pushed it anew since we began to look
         await blobs.remove(digest)
+        gone.append(digest)
     return gone
 
 

@@ -30,11 +30,15 @@ async def tagged(repositories: Repositories) -> AsyncIterator[Tagged]:
 
 async def _layers(repositories: Repositories, name: str, digest: str) -> dict[str, int]:
     """Sizes by digest: a layer that an image has twice, or two platforms share, is there once."""
-    try:
-        document: dict[str, Any] = json.loads((await repositories.manifest(name, digest)).body)
-    except Refusal:
-        return {}
-    found = {str(part["digest"]): int(part.get("size", 0)) for part in document.get("layers") or []}
-    for member in document.get("manifests") or []:
-        found |= await _layers(repositories, name, str(member["digest"]))
+    found: dict[str, int] = {}
+    waiting = {digest}
+    seen: set[str] = set()
+    while waiting:
+        seen.add(digest := waiting.pop())  # once each: an index may name one many times over
+        try:
+            document: dict[str, Any] = json.loads((await repositories.manifest(name, digest)).body)
+        except Refusal:
+            continue
+        found |= {str(part["digest"]): int(part.get("size", 0)) for part in document.get("layers") or []}
+        waiting |= {str(member["digest"]) for member in document.get("manifests") or []} - seen
     return found

@@ -141,7 +141,9 @@ class Repositories:
         parts = [document["config"]] if document.get("config") else []
         for part in [*parts, *(document.get("layers") or []), *(document.get("blobs") or [])]:
             digest = _digest_of(part)
-            if not part.get("urls") and not await self.has(name, digest):
+            if not part.get("urls") and not (
+                await self.has(name, digest) and await self._blobs.size(digest) is not None
+            ):
                 raise Refusal(Code.MANIFEST_BLOB_UNKNOWN, f"push the blob {digest} to {name} first")
         for part in document.get("manifests") or []:
             digest = _digest_of(part)
@@ -197,6 +199,11 @@ def _document(body: bytes) -> dict[str, Any]:
     for name in ("layers", "blobs", "manifests"):
         if not isinstance(document.get(name) or [], list):
             raise Refusal(Code.MANIFEST_INVALID, f"{name} must be a list")
+        if any(
+            isinstance(part, dict) and type(part.get("size", 0)) is not int
+            for part in document.get(name) or []
+        ):
+            raise Refusal(Code.MANIFEST_INVALID, f"a size in {name} is not a number of bytes")
     return document
 
 

@@ -20,7 +20,7 @@ from orch.oci import manifest, reference
 Access = Callable[[web.Request, str, bool], Awaitable[None]]
 """(request, repository or "", does it change something): raises Refusal for a caller who may not."""
 
-_PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>blobs|manifests|tags|referrers)/(?P<rest>.+)")
+_PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>blobs|manifests|tags|referrers)/(?P<rest>.+)")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _CHUNK = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?")
 _MOST_TAGS = 1000
@@ -163,15 +163,16 @@ class Registry:
             case "GET":
                 return web.Response(status=204, headers=_progress(upload))
             case "DELETE":
-                await self._blobs.cancel(upload)
+                async with upload.turn:
+                    await self._blobs.cancel(self._blobs.upload(name, identity))
                 return web.Response(status=204)
             case "PATCH":
                 async with upload.turn:
-                    await self._append(request, upload)
+                    await self._append(request, self._blobs.upload(name, identity))
                 return web.Response(status=202, headers=_progress(upload))
             case "PUT":
                 async with upload.turn:
-                    await self._append(request, upload)
+                    await self._append(request, self._blobs.upload(name, identity))
                     return await self._finish(upload, _digest(request.query.get("digest", "")))
         raise Refusal(Code.UNSUPPORTED, f"{request.method} is not possible on uploads")
 
@@ -180,12 +181,16 @@ class Registry:
         if mounted and reference.is_digest(mounted) and await self._may_mount(request, source, mounted):
             await self._repositories.link(name, mounted)
             return web.Response(status=201, headers=_created(name, mounted))
-        upload = await self._blobs.begin(name)
         if "digest" not in request.query:
-            return web.Response(status=202, headers=_progress(upload))
-        async with upload.turn:
+            return web.Response(status=202, headers=_progress(await self._blobs.begin(name)))
+        digest = _digest(request.query["digest"])
+        upload = await self._blobs.begin(name)
+        try:
             await self._append(request, upload)
-            return await self._finish(upload, _digest(request.query["digest"]))
+        except BaseException:  # nobody knows its address: it cannot be taken up again
+            await self._blobs.cancel(upload)
+            raise
+        return await self._finish(upload, digest)
 
     async def _may_mount(self, request: web.Request, source: str, digest: str) -> bool:
         if not source or not reference.is_repository(source):

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
+from controlplane.registry import blobs
 from orch.oci import manifest
 from tests.support.our_registry import our_registry
 from tests.support.registry import running_registry
@@ -165,6 +166,33 @@ async def test_an_upload_may_be_given_up(registry: Client) -> None:
     begun = await registry.ask("POST", "/v2/web/blobs/uploads/")
     assert (await registry.ask("DELETE", begun.location)).status == 204
     assert (await registry.ask("PATCH", begun.location, data=b"x")).status == 404
+
+
+async def test_a_refused_push_in_one_request_leaves_no_upload_under_way(
+    registry: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "MOST_UPLOADS", 1)
+    for _ in range(2):
+        refused = await registry.ask("POST", "/v2/web/blobs/uploads/?digest=sha256:12", data=b"x")
+        assert refused.status in {400, 202}
+
+    if registry.is_ours:
+        assert await registry.push_blob("web", b"fine")
+
+
+async def test_an_upload_that_has_ended_is_unknown(registry: Client) -> None:
+    begun = await registry.ask("POST", "/v2/web/blobs/uploads/")
+    await registry.ask("PUT", with_query(begun.location, f"digest={sha256(b'x')}"), data=b"x")
+
+    again = await registry.ask("PUT", with_query(begun.location, f"digest={sha256(b'x')}"), data=b"")
+    assert (again.status, again.code) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
+async def test_names_may_hold_words_of_the_api(registry: Client) -> None:
+    pushed = await registry.push_image("my/tags", "1", b"layer")
+    assert pushed.status == 201
+
+    assert (await registry.ask("GET", "/v2/my/tags/tags/list")).status == 200
 
 
 async def test_a_blob_is_mounted_from_another_repository(registry: Client) -> None:

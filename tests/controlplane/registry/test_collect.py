@@ -2,6 +2,7 @@
 
 # ruff: noqa: ASYNC240  small files do not block
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -80,6 +81,32 @@ async def test_a_blob_that_another_repository_needs_stays() -> None:
     assert not await place.repositories.has("one", layer)
     assert await place.repositories.has("two", layer)
     assert await place.blobs.size(layer) == 5
+
+
+async def test_what_is_pushed_anew_while_others_are_looked_through_stays() -> None:
+    place = Place()
+    old = await place.blob("web", b"old")
+    await asyncio.sleep(0.2)
+    names = place.repositories.names
+
+    async def names_with_a_push() -> AsyncIterator[str]:
+        async for name in names():
+            yield name
+        await place.blob("late", b"old")
+
+    place.repositories.names = names_with_a_push  # type: ignore[method-assign]
+
+    assert await collect.collect(place.blobs, place.repositories, grace=0.1) == []
+    assert await place.blobs.size(old) == 3
+
+
+async def test_a_manifest_is_refused_when_content_of_its_parts_is_lost() -> None:
+    place = Place()
+    layer = await place.blob("web", b"layer")
+    await place.blobs.remove(layer)
+
+    with pytest.raises(Refusal, match="push the blob"):
+        await place.image("web", "1", layer)
 
 
 async def test_content_that_is_lost_is_said_to_be() -> None:
