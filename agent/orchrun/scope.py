@@ -45,6 +45,7 @@ def begin(call: "Call", record: "Record", limits: "Limits") -> None:
                 ("DefaultDependencies", ("b", False)),
                 *((f"{kind}Accounting", ("b", True)) for kind in _accounted(call)),
                 *unit_properties.of(limits["rows"], manager.version()),
+                *_devices(call, limits),
                 *unit_properties.of_annotations(record["annotations"]),
             ],
         )
@@ -74,6 +75,13 @@ def end(record: "Record") -> None:
 
 def _accounted(call: "Call") -> tuple[str, ...]:
     return ("CPU", "Memory", "Tasks", "IO" if call.cgroups.version == 2 else "BlockIO")
+
+
+def _devices(call: "Call", limits: "Limits") -> "list[unit_properties.Property]":
+    """Only where they are rows of v1: systemd and we may both attach programs to a group, which all must agree."""
+    if call.cgroups.version == 2 or call.cgroups.unified:
+        return []
+    return unit_properties.of_devices(limits.get("device_rows", []), cgroup_files.read("/proc/devices"))
 
 
 def _check(record: "Record") -> None:

@@ -68,6 +68,37 @@ def of(rows: "Iterable[Sequence[str]]", version: int) -> "list[Property]":
     return [(name, value) for name, value in found.items() if version >= _SINCE.get(name, 0)]
 
 
+def of_devices(rows: "Iterable[Sequence[str]]", known: str) -> "list[Property]":
+    """Device rules of v1, which systemd writes again too; it knows only what is allowed, and drivers by name.
+
+    `known`: /proc/devices.
+    """
+    allowed: list[tuple[str, str]] = []
+    is_strict = False
+    for _, file, value, _ in rows:
+        if value == "a":
+            is_strict, allowed = file == "devices.deny", []
+        elif file == "devices.allow":
+            kind, number, access = value.split()
+            allowed += [(name, access) for name in _device_names(kind, number, known)]
+    if not is_strict:
+        return []
+    return [("DevicePolicy", ("s", "strict")), ("DeviceAllow", ("a(ss)", allowed))]
+
+
+def _device_names(kind: str, number: str, known: str) -> list[str]:
+    """1:3 → /dev/char/1:3, 136:* → char-pts, *:* → char-*; none for a driver that this kernel does not have."""
+    word = "char" if kind == "c" else "block"
+    major, _, minor = number.partition(":")
+    if major == "*":
+        return [f"{word}-*"] if minor == "*" else []
+    if minor != "*":
+        return [f"/dev/{word}/{number}"]
+    characters, _, blocks = known.partition("Block devices:")
+    lines = [line.split() for line in (characters if kind == "c" else blocks).splitlines()]
+    return [f"{word}-{line[1]}" for line in lines if len(line) == 2 and line[0] == major]
+
+
 def of_annotations(annotations: "dict[str, str]") -> "list[Property]":
     """org.systemd.property.NAME, its value in GVariant's words: true, 'text', uint64 90000000, 5."""
     prefix = "org.systemd.property."

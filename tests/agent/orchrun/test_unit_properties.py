@@ -4,7 +4,7 @@ import pytest
 
 from agent.orchrun import unit_properties
 from agent.orchrun.errors import Failed
-from agent.runtime import limits_v1, limits_v2
+from agent.runtime import device_rules, limits_v1, limits_v2
 
 NEW = 252
 NONE = unit_properties.INFINITY
@@ -81,6 +81,25 @@ def test_an_old_systemd_is_not_told_what_it_does_not_know() -> None:
     rows = list(limits_v2.rows({"cpu": {"quota": 50_000, "cpus": "0"}}))
 
     assert unit_properties.of(rows, 241) == [("CPUQuotaPerSecUSec", ("t", 500_000))]
+
+
+def test_device_rules_of_v1_are_told_with_drivers_by_name() -> None:
+    known = "Character devices:\n  1 mem\n136 pts\n\nBlock devices:\n  8 sd\n136 never\n"
+
+    found = dict(unit_properties.of_devices(device_rules.v1_rows(device_rules.ordered(())), known))
+
+    assert found["DevicePolicy"] == ("s", "strict")
+    kind, allowed = found["DeviceAllow"]
+    assert kind == "a(ss)"
+    assert ("char-*", "m") in allowed
+    assert ("/dev/char/1:3", "rwm") in allowed
+    assert [name for name, access in allowed if access == "rwm" and name.startswith("char-")] == ["char-pts"]
+
+
+def test_where_every_device_is_allowed_systemd_is_told_nothing() -> None:
+    rows = device_rules.v1_rows(device_rules.ordered([{"allow": True, "type": "a", "access": "rwm"}]))
+
+    assert unit_properties.of_devices(rows, "") == []
 
 
 @pytest.mark.parametrize(
