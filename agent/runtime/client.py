@@ -6,6 +6,7 @@ returned once, also when they happened while no agent was there.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -149,6 +150,8 @@ class Runtime:
         """Its processes, cgroup, root and journal entry; what is gone already is fine."""
         _raise(await self._ask(op="remove", container=container))
         await self._delete_root(container)
+        self._told.discard(container)
+        self._sandboxes.pop(container, None)
 
     async def remove_sandbox(self, sandbox: str) -> None:
         """The parent cgroup of a task, with all that is still in it."""
@@ -339,10 +342,18 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
 
     async def _reconnect(self) -> None:
-        for pause in _RECONNECT_SECONDS:
+        """Until it has worked or we are closed: exits are told also when nobody asks."""
+        for pause in itertools.chain(_RECONNECT_SECONDS, itertools.repeat(_RECONNECT_SECONDS[-1])):
             await asyncio.sleep(pause)
-            with contextlib.suppress(Disconnected):
+            if self._closing:
+                return
+            try:
                 await self._connect()
+            except Disconnected:
+                continue
+            except RuntimeBroken as error:
+                log.warning("%s; trying again", error)
+            else:
                 return
 
     def _event(self, packet: dict[str, Any]) -> None:

@@ -310,3 +310,11 @@ async def test_a_start_that_cannot_be_written_down_is_taken_back(bench: Any, ful
     subprocess.run(["mount", "-o", "remount,nr_inodes=100", full], check=True)
     await bench.launch("true", name="c")
     await bench.runtime.remove("c")
+
+
+async def test_the_end_of_a_second_container_of_the_same_name_is_told_too(bench: Any) -> None:
+    for code in (3, 4):
+        await bench.run(f"exit {code}", name="c")
+        await bench.runtime.remove("c")
+
+    assert [exited.exit_code for exited in bench.exits] == [3, 4]

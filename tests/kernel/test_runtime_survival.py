@@ -94,6 +94,27 @@ async def test_containers_outlive_the_shim_and_their_exit_codes_are_exact(bench:
     assert (second.exit_code, second.signal) in _told_of_strangers((None, signal.SIGKILL))
 
 
+async def test_a_shim_that_could_not_be_started_is_tried_again_without_being_asked(
+    bench: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await bench.launch("sleep", "1000")
+    errors = bench.directory / "state" / "helpers.log"
+    errors.unlink()
+    errors.mkdir()
+
+    os.kill(bench.helper("shim"), signal.SIGKILL)
+    async with asyncio.timeout(10 * bench.patience):
+        while "cannot be started" not in caplog.text:
+            await asyncio.sleep(0.01)
+    errors.rmdir()
+    os.kill(running.pid, signal.SIGKILL)
+
+    async with asyncio.timeout(20 * bench.patience):
+        while not bench.exits:
+            await asyncio.sleep(0.01)
+    assert [exited.container for exited in bench.exits] == [running.container]
+
+
 async def test_an_exit_while_the_shim_is_away_is_known_by_the_logger(bench: Any) -> None:
     running = await bench.launch("sh", "-c", "trap 'exit 42' USR1; echo up; while true; do sleep 0.01; done")
     await bench.heard(running.container, "up")
