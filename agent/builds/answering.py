@@ -88,7 +88,7 @@ class Builds:
             await self._tidy_now_and_then()
 
     async def _answer(self, start: control_pb2.BuildStart, user: User) -> None:
-        with self._workshop.bench() as bench:
+        async with self._workshop.bench() as bench:
             context = bench / "source"
             try:
                 await self._receive(start.context_size, context, user)

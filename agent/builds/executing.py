@@ -90,6 +90,7 @@ class Executor:
         self._count = 0
         self._shown_secrets: list[Path] = []
         self._attached: Attached | None = None
+        self._asked_for_network = False
 
     async def run(
         self,
@@ -135,9 +136,11 @@ class Executor:
 
     async def close(self) -> None:
         self._forget_secrets()
-        await self._hands.runtime.remove_sandbox(self._name)
-        if self._attached:
-            await self._hands.network().detach(self._name)
+        try:
+            await self._hands.runtime.remove_sandbox(self._name)
+        finally:
+            if self._asked_for_network:  # also when the answer never came
+                await self._hands.network().detach(self._name)
 
     def _forget_secrets(self) -> None:
         for path in self._shown_secrets:
@@ -146,6 +149,7 @@ class Executor:
 
     async def _attach(self) -> Attached:
         if self._attached is None:
+            self._asked_for_network = True
             self._attached = await self._hands.network().attach(self._name)
         return self._attached
 

@@ -81,7 +81,7 @@ class Layering:
     # -- WORKDIR, COPY, ADD ----------------------------------------------------------------------------------
 
     async def _make_directory(self, path: str, owner: tuple[int, int], layers: list[str]) -> Made:
-        with self._workshop.bench() as bench:
+        async with self._workshop.bench() as bench:
             tree = _tree(bench, layers)
             await self._workshop.ask("mkdir", path=path, owner=owner, **tree)
             return await self._keep(bench, bench / "upper")
@@ -133,7 +133,7 @@ class Layering:
         key = keys.shown(words["source_layers"], words["patterns"], words["exclude"])
         if known := self._cache.digest(key):
             return known
-        with self._workshop.bench() as bench:
+        async with self._workshop.bench() as bench:
             answer = await self._workshop.ask("digest", **{**words, "source_place": str(bench / "source")})
         self._cache.remember(key, str(answer["digest"]))
         return str(answer["digest"])
@@ -145,7 +145,7 @@ class Layering:
         fetched: "_Fetched",
         how: Mapping[str, Any],
     ) -> Made:
-        with self._workshop.bench() as bench:
+        async with self._workshop.bench() as bench:
             all_orders = [*orders, *await self._orders_of(fetched, how, bench)]
             for order in all_orders:
                 if order["patterns"] or order["written"]:
@@ -207,7 +207,7 @@ class Layering:
         caches: Mapping[i.Mount, Mapping[str, Any]],
         tell: Tell,
     ) -> Made:
-        with self._workshop.bench() as bench:
+        async with self._workshop.bench() as bench:
             for number, (mount, words) in enumerate(caches.items()):
                 if not (place := self._workshop.cache(mount.id)).exists():
                     found = await self._show(words, bench, len(binds) + number)
@@ -260,7 +260,7 @@ class Layering:
         key = keys.packed(diff_id)
         if made := self._cache.find(key):
             return made
-        with self._workshop.bench() as bench:
+        async with self._workshop.bench() as bench:
             made = await self._keep(bench, Path(self._images.layer_paths([diff_id])[0]), as_it_is=True)
         self._cache.keep(key, made)
         return made

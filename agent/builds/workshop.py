@@ -16,8 +16,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +56,16 @@ class Workshop:
         tidy(self.blobs, MOST_BLOB_BYTES)
         tidy(self.caches, MOST_CACHE_BYTES)
 
-    @contextmanager
-    def bench(self) -> Iterator[Path]:
-        """A directory for one step, gone afterwards."""
+    @asynccontextmanager
+    async def bench(self) -> AsyncIterator[Path]:
+        """A directory for one step, gone afterwards; it may hold very many files, so a thread removes them."""
         path = self.directory / "work" / uuid.uuid4().hex[:12]
         for name in ("upper", "work", "place", "source"):
             (path / name).mkdir(mode=0o755, parents=True)
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     def cache(self, identity: str) -> Path:
         """Where the cache of a `--mount=type=cache` is, or will be."""

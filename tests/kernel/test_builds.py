@@ -15,6 +15,7 @@ import tarfile
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -349,6 +350,31 @@ async def test_a_command_may_have_one_locked_cache_in_two_places(yard: Yard) -> 
     """)
 
     assert yard.output == ["a"]
+
+
+async def test_a_place_in_the_network_that_was_asked_for_is_given_back(yard: Yard) -> None:
+    class Slow(NoNetwork):
+        def __init__(self) -> None:
+            self.asked = asyncio.Event()
+            self.detached: list[str] = []
+
+        async def attach(self, task: str) -> Attached:
+            self.asked.set()
+            await asyncio.Event().wait()
+            return await super().attach(task)
+
+        async def detach(self, task: str) -> None:
+            self.detached.append(task)
+
+    network = Slow()
+    yard.hands = replace(yard.hands, network=lambda: network)
+    building = asyncio.create_task(yard.build(f"FROM {BUSYBOX}\nRUN true\n"))
+    async with asyncio.timeout(60):
+        await network.asked.wait()
+    building.cancel()
+    await asyncio.gather(building, return_exceptions=True)
+
+    assert network.detached == ["build-1"]
 
 
 async def test_a_script_in_place_runs(yard: Yard) -> None:
