@@ -10,9 +10,10 @@ import itertools
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +186,21 @@ class Runtime:
             process |= {"uid": user[0], "gid": user[1], "groups": list(groups)}
         if env is not None:
             process["env"] = dict(env)
-        with open("/dev/null", "r+b", buffering=0) as null:  # noqa: ASYNC230  not a file that can block
-            fds = tuple(null.fileno() if fd is None else fd for fd in (stdin, stdout, stderr))
+        entering = asyncio.create_task(self._enter(container, process, (stdin, stdout, stderr)))
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            self._in_background(self._abandon(entering))
+            raise
+
+    async def _enter(self, container: str, process: dict[str, Any], given: tuple[int | None, ...]) -> Entered:
+        """With descriptors of our own: whoever gave them may be cancelled, and close them, before they are sent."""
+        fds = tuple(os.open(os.devnull, os.O_RDWR) if fd is None else os.dup(fd) for fd in given)
+        try:
             answer, received = await self._request(fds, op="enter", container=container, process=process)
+        finally:
+            for fd in fds:
+                os.close(fd)
         if "missing" in answer:
             raise NoSuchContainer(container)
         _raise(answer)
@@ -196,6 +209,14 @@ class Runtime:
         if entered.pid in self._early:
             self._left(entered.pid, self._early.pop(entered.pid))
         return entered
+
+    async def _abandon(self, entering: asyncio.Task[Entered]) -> None:
+        """Nobody waits for this process any more: it ends as soon as it is there."""
+        with contextlib.suppress(Exception):
+            entered = await entering
+            entered.close_terminal()
+            await entered.signal(signal.SIGKILL)
+            await entered.wait()
 
     async def terminal(self, container: str) -> int:
         """The master of its main process's terminal, to type and to resize; yours to close.
@@ -337,7 +358,10 @@ class Runtime:
     def _come_back(self) -> None:
         if self._closing:
             return
-        task = asyncio.get_running_loop().create_task(self._reconnect())
+        self._in_background(self._reconnect())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -374,9 +398,7 @@ class Runtime:
             return
         self._on_exit(exited)
         self._told.add(name)
-        task = asyncio.get_running_loop().create_task(self._acknowledge(name))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._in_background(self._acknowledge(name))
 
     async def _acknowledge(self, container: str) -> None:
         with contextlib.suppress(Disconnected, RuntimeBroken):  # told again when the shim is back

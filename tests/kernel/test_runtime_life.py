@@ -318,3 +318,19 @@ async def test_the_end_of_a_second_container_of_the_same_name_is_told_too(bench:
         await bench.runtime.remove("c")
 
     assert [exited.exit_code for exited in bench.exits] == [3, 4]
+
+
+async def test_who_gives_up_before_the_answer_leaves_no_process_behind(bench: Any) -> None:
+    running = await bench.launch("sleep", "1000")
+    for _ in range(5):
+        asking = asyncio.create_task(bench.runtime.enter(running.container, args=["sleep", "600"]))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+
+    async with asyncio.timeout(20 * bench.patience):
+        while bench.runtime._tasks:
+            await asyncio.wait(bench.runtime._tasks)
+    assert (await bench.runtime.usage(running.container)).pids == 1
+    assert bench.runtime._early == {}
