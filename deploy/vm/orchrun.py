@@ -200,8 +200,9 @@ def podman_keeps_its_containers_in_scopes(machine: Machine) -> None:
     if machine.ask(f"test -x {_HOST}/bin/podman")[0]:
         supplies.say("    podman is not on this host: left out")
         return
+    machine.run(f"echo {_HOST}/lib > /etc/ld.so.conf.d/host.conf && ldconfig")
     podman = (
-        f"LD_LIBRARY_PATH={_HOST}/lib {_HOST}/bin/podman --cgroup-manager systemd --events-backend none "
+        f"{_HOST}/bin/podman --cgroup-manager systemd --events-backend none "
         f"--conmon {_HOST}/bin/conmon --runtime /opt/orch/bin/orchrun"
     )
     machine.run(
