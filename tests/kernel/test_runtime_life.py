@@ -333,6 +333,6 @@ async def test_who_gives_up_before_the_answer_leaves_no_process_behind(bench: An
     assert await later.wait() == 0
 
     async with asyncio.timeout(20 * bench.patience):
-        while (await bench.runtime.usage(running.container)).pids != 1:
+        while (await bench.runtime.usage(running.container)).pids != 1:  # noqa: ASYNC110  no event says it
             await asyncio.sleep(0.02)
     assert bench.runtime._early == {}
