@@ -25,16 +25,23 @@ _COMMANDS += " mknod stat tty stty ulimit head wc nohup test readlink tail date 
 
 
 @pytest.fixture(scope="session")
-def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An unpacked layer: busybox, and a user in /etc/passwd."""
+def busybox_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One copy for all tests."""
+    program = tmp_path_factory.mktemp("program") / "busybox"
+    shutil.copy("/bin/busybox", program)
+    return program
+
+
+@pytest.fixture
+def busybox(tmp_path_factory: pytest.TempPathFactory, busybox_program: Path) -> Path:
+    """An unpacked layer of the test's own, to be changed as it likes: busybox under its many names."""
     layer = tmp_path_factory.mktemp("busybox")
     layer.chmod(0o755)
     layer.parent.chmod(0o755)
     for directory in ("bin", "etc", "tmp"):
         (layer / directory).mkdir()
-    shutil.copy("/bin/busybox", layer / "bin" / "busybox")
-    for command in _COMMANDS.split():
-        (layer / "bin" / command).hardlink_to(layer / "bin" / "busybox")
+    for command in ("busybox", *_COMMANDS.split()):
+        (layer / "bin" / command).hardlink_to(busybox_program)
     return layer
 
 

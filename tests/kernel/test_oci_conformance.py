@@ -96,7 +96,8 @@ ROWS: dict[str, Row] = {
     "no process but its own": Row("ls -d /proc/[0-9]* | wc -l; echo $$"),
     "signals as in any process": Row("grep -E 'SigBlk|SigIgn' /proc/self/status"),
     "a session keyring of its own": Row(
-        "awk '{print $9}' /host/keys | grep -c '^_ses'",
+        # those of containers that have ended may still be there for a while: their number says nothing
+        "awk '{print $9}' /host/keys | grep -q '^_ses[.]' && echo there",
         {"linux__maskedPaths": []},
         [_mount("/host/keys", "bind", "bind", source="/proc/keys")],
         without=("crun",),  # its keyring has the container's name, without the prefix
