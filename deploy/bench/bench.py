@@ -111,7 +111,7 @@ def _rolling(user: observer.Observer, image: str) -> Figure:
         user.wait(
             "the old ones gone",
             lambda new=new: all(  # type: ignore[misc]
-                view.image == new or view.state >= 8
+                view.image.partition("@")[0] == new or view.state >= 8
                 for view in user.tasks.values()
                 if view.task.id.service == "roll"
             ),

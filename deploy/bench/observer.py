@@ -84,7 +84,11 @@ class Observer:
         """Until so many tasks of the service run (with that image)."""
 
         def found() -> list[control_pb2.TaskView]:
-            return [view for view in self.of(name) if view.ready and (not image or view.image == image)]
+            return [
+                view
+                for view in self.of(name)
+                if view.ready and (not image or view.image.partition("@")[0] == image)
+            ]
 
         self.wait(f"{count} of {name} running", lambda: len(found()) >= count)
         return found()
