@@ -1,0 +1,5 @@
+"""Why the agent does not start."""
+
+
+class CannotStart(Exception):
+    """Why, and what to do."""
