@@ -21,7 +21,8 @@ from orch.dockerfile.stages import SCRATCH, Recipe, Stage
 from orch.dockerfile.steps import Execute, MakeDirectory, Place, State
 from orch.oci.build import History
 from orch.oci.failure import ImageFailure
-from orch.oci.manifest import DOCKER_LAYER, OCI_LAYER_GZIP, Descriptor, ImageConfig
+from orch.oci.image_config import ImageConfig
+from orch.oci.manifest import DOCKER_LAYER, OCI_LAYER_GZIP, Descriptor
 from orch.oci.reference import Reference
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from agent.images import tar, unpacking
 from agent.images.library import Image, Library
 from agent.images.limits import Limits
-from orch.oci import manifest, reference
+from orch.oci import image_config, manifest, reference
 from orch.oci.failure import ImageFailure, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import Reference
@@ -178,7 +178,7 @@ def _oci_plan(
     if not isinstance(parsed, Manifest):
         raise bad_image("an index in the archive leads to another index, not to an image")
     config = contents.blob(parsed.config)
-    diff_ids = manifest.config(config).diff_ids
+    diff_ids = image_config.read(config).diff_ids
     if len(diff_ids) != len(parsed.layers):
         raise bad_image(
             f"an image in the archive has {len(parsed.layers)} layers and {len(diff_ids)} diff ids"
@@ -213,7 +213,7 @@ def _docker_plans(contents: _Contents) -> list[Plan]:
 
 def _docker_plan(contents: _Contents, config_name: str, layer_names: list[str], tags: list[Any]) -> Plan:
     config = contents.json(config_name)
-    diff_ids = manifest.config(config).diff_ids
+    diff_ids = image_config.read(config).diff_ids
     if len(diff_ids) != len(layer_names):
         raise bad_image(f"an image in the archive has {len(layer_names)} layers and {len(diff_ids)} diff ids")
     members = [contents.member(name) for name in layer_names]

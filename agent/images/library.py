@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.images import record
-from orch.oci import manifest
+from orch.oci import image_config, manifest
 from orch.oci.failure import ImageFailure, bad_image
-from orch.oci.manifest import ImageConfig, Manifest
+from orch.oci.image_config import ImageConfig
+from orch.oci.manifest import Manifest
 from orch.oci.reference import Reference
 
 _ID_DIGITS = 24
@@ -361,4 +362,4 @@ def _stored(digest: str, manifest_body: bytes, config_body: bytes) -> Stored:
     parsed = manifest.parse(manifest_body)
     if not isinstance(parsed, Manifest):
         raise bad_image(f"{digest} is an index, not an image")
-    return Stored(digest, parsed, manifest.config(config_body))
+    return Stored(digest, parsed, image_config.read(config_body))

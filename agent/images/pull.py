@@ -9,7 +9,7 @@ from typing import assert_never
 from agent.images import flights, unpacking
 from agent.images.library import Image, Library
 from agent.images.limits import Limits
-from orch.oci import manifest
+from orch.oci import image_config, manifest
 from orch.oci.failure import ImageFailure, Reason, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import Reference
@@ -45,7 +45,7 @@ class Puller:
         chosen = await self._for_this_platform(ref, named, registry)
         parsed = _an_image(chosen, ref)
         config_body = await registry.small_blob(ref, parsed.config)
-        layers = _layers(parsed, manifest.config(config_body), ref)
+        layers = _layers(parsed, image_config.read(config_body), ref)
         with self._library.holding([layer.diff_id for layer in layers]):
             await self._fetch_missing(ref, layers, on_progress, registry)
             names = (ref, ref.pinned(named.digest), ref.pinned(chosen.digest))
@@ -134,7 +134,7 @@ def _an_image(fetched: Fetched, ref: Reference) -> Manifest:
     raise bad_image(f"{ref.familiar} is an index that leads to another index, not to an image")
 
 
-def _layers(parsed: Manifest, config: manifest.ImageConfig, ref: Reference) -> list[_Layer]:
+def _layers(parsed: Manifest, config: image_config.ImageConfig, ref: Reference) -> list[_Layer]:
     if len(parsed.layers) != len(config.diff_ids):
         raise bad_image(
             f"{ref.familiar} contradicts itself: its manifest has {len(parsed.layers)} layers, "

@@ -8,7 +8,7 @@ from agent.reconciler import confinement
 from agent.reconciler.accounts import Account
 from agent.runtime import spec as oci
 from orch.model.container import ContainerSpec, ResourceSpec
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_TMPFS_BYTES = 64 << 20

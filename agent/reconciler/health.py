@@ -12,7 +12,7 @@ from agent.probes.schedule import Probes
 from agent.reconciler.observed import Observed
 from orch.model.container import ContainerSpec
 from orch.model.probe import ProbeSpec
-from orch.oci.manifest import HealthCheck
+from orch.oci.image_config import HealthCheck
 
 INTERVAL_SECONDS = 30.0
 TIMEOUT_SECONDS = 30.0

@@ -30,7 +30,7 @@ from agent.builds.order import Order
 from agent.builds.workshop import Workshop
 from agent.images.images import Images
 from orch.oci import build, reference
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 from orch.oci.registry import Registry
 from tests.support.registry import running_registry
 

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from orch.oci import build, reference
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 from orch.oci.registry import Registry
 
 _BUSYBOX = Path("/bin/busybox")

@@ -33,7 +33,7 @@ from agent.images.library import Image
 from agent.network.attachment import Attached
 from orch.oci import build, reference
 from orch.oci.build import Item
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 from orch.oci.registry import Registry
 from tests.support.our_registry import our_registry
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orch.oci import build
 from orch.oci.build import Built, Item, Layer
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 
 BUSYBOX = Path("/bin/busybox")
 PATH = ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")

@@ -12,7 +12,7 @@ from orch.dockerfile import instructions as i
 from orch.dockerfile import words
 from orch.dockerfile.problem import DockerfileError
 from orch.dockerfile.source import Heredoc
-from orch.oci.manifest import HealthCheck, ImageConfig
+from orch.oci.image_config import HealthCheck, ImageConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")

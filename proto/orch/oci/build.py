@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orch.oci import manifest
-from orch.oci.manifest import Descriptor, ImageConfig, Platform
+from orch.oci import image_config, manifest
+from orch.oci.image_config import ImageConfig
+from orch.oci.manifest import Descriptor, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import Registry
 
@@ -209,7 +210,7 @@ def _history_words(one: History, created: str) -> dict[str, object]:
     return words | ({} if one.has_layer else {"empty_layer": True})
 
 
-def _health_check_words(check: manifest.HealthCheck | None) -> dict[str, object]:
+def _health_check_words(check: image_config.HealthCheck | None) -> dict[str, object]:
     if check is None:
         return {}
     words = {

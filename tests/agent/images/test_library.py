@@ -8,7 +8,7 @@ from agent.images import prune
 from agent.images.library import Library
 from orch.oci import build, reference
 from orch.oci.build import Built, Item
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 
 BASE = build.layer([Item("base", b"base")])
 TOP = build.layer([Item("top", b"top")])

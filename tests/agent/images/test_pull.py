@@ -18,7 +18,7 @@ from agent.images.limits import Limits
 from orch.oci import auth, build, reference
 from orch.oci.build import Built, Item
 from orch.oci.failure import Reason
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 from orch.oci.registry import Registry
 from tests.support import archives
 from tests.support import images as pictures

@@ -14,7 +14,7 @@ from orch.model.names import TaskId
 from orch.model.policy import OnNodeLoss, PortSpec, RestartPolicy, StopPolicy
 from orch.model.service import TaskTemplate
 from orch.model.task import Wanted
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 
 NOW = 1000.0
 TASK = TaskId("default", "web", 7, 1, 1)

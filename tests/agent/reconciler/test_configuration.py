@@ -10,7 +10,7 @@ from agent.runtime.container import Launch
 from agent.runtime.plan import plan
 from orch.model.container import ContainerSpec, ResourceAmounts, ResourceSpec, VolumeMount
 from orch.model.security import SecuritySpec
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nwww:x:1000:1001:web:/www:/bin/sh\nbroken\n"
 GROUP = "root:x:0:\nwww:x:1001:\naudio:x:29:www,other\n"

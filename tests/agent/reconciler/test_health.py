@@ -9,7 +9,7 @@ from agent.reconciler import decide, health, learning, observed, step
 from agent.reconciler.observed import Observed
 from agent.reconciler.report import is_ready
 from orch.model.probe import Health, HttpCheck, ProbeSpec
-from orch.oci.manifest import HealthCheck
+from orch.oci.image_config import HealthCheck
 from tests.agent.reconciler.pictures import NOW, a_prepared, a_spec, an_asked, running
 
 SECOND = 1_000_000_000

@@ -20,7 +20,7 @@ from agent.runtime.container import Exited, Launch, LaunchFailed, NoSuchContaine
 from orch.model.policy import RestartPolicy, StopPolicy
 from orch.model.task import TaskState, TaskStatus
 from orch.oci.failure import Reason
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 from tests.agent.reconciler.pictures import TASK, an_asked, stopped
 
 

@@ -12,7 +12,7 @@ from controlplane.registry.refusal import Refusal
 from controlplane.registry.repositories import Repositories
 from orch.oci import build, reference
 from orch.oci.build import Item
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 from orch.oci.registry import Registry
 from tests.support.our_registry import our_registry
 

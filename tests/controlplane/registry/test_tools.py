@@ -9,7 +9,7 @@ from obstore.store import LocalStore
 
 from orch.oci import build, reference, registry
 from orch.oci.build import Item
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 from tests.support.our_registry import our_registry
 
 pytestmark = pytest.mark.registry

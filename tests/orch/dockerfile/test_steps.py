@@ -4,7 +4,7 @@ import pytest
 
 from orch.dockerfile import parse, stages, steps
 from orch.dockerfile.problem import DockerfileError
-from orch.oci.manifest import HealthCheck, ImageConfig
+from orch.oci.image_config import HealthCheck, ImageConfig
 
 EMPTY = ImageConfig()
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from orch.oci import build, manifest
+from orch.oci import build, image_config, manifest
 from orch.oci.build import Item
-from orch.oci.manifest import ImageConfig
+from orch.oci.image_config import ImageConfig
 
 
 def test_the_same_input_gives_the_same_digest(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_configuration_survives_being_written_and_read() -> None:
     parsed = manifest.parse(built.body)
 
     assert isinstance(parsed, manifest.Manifest)
-    read = manifest.config(built.blobs[parsed.config.digest])
+    read = image_config.read(built.blobs[parsed.config.digest])
     assert read.diff_ids == (layer.diff_id,)
     assert (read.entrypoint, read.environment, read.platform) == (
         config.entrypoint,

@@ -14,7 +14,8 @@ from obstore.store import MemoryStore
 from orch.oci import build, copying, layout, reference
 from orch.oci.build import Built, Item
 from orch.oci.failure import ImageFailure
-from orch.oci.manifest import Descriptor, ImageConfig
+from orch.oci.image_config import ImageConfig
+from orch.oci.manifest import Descriptor
 from orch.oci.reference import Reference
 from orch.oci.registry import Registry
 from tests.support.our_registry import our_registry

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orch.oci import manifest
+from orch.oci import image_config, manifest
 from orch.oci.failure import ImageFailure
 from orch.oci.manifest import Descriptor, Index, IndexEntry, Manifest, Platform
 
@@ -83,7 +83,7 @@ def test_a_configuration_becomes_values() -> None:
         "rootfs": {"type": "layers", "diff_ids": [DIGEST]},
     }
 
-    assert manifest.config(json.dumps(body).encode()) == manifest.ImageConfig(
+    assert image_config.read(json.dumps(body).encode()) == image_config.ImageConfig(
         entrypoint=("/web",),
         environment=(("A", "1=2"), ("EMPTY", "")),
         user="1000:1000",
@@ -142,7 +142,7 @@ def test_a_bad_manifest_is_refused_with_a_reason(document: object, why: str) -> 
 )
 def test_a_bad_configuration_is_refused(document: object) -> None:
     with pytest.raises(ImageFailure):
-        manifest.config(json.dumps(document).encode())
+        image_config.read(json.dumps(document).encode())
 
 
 def test_four_mebibytes_are_the_end() -> None:
