@@ -1,9 +1,9 @@
 """`orch-agent --cleanup`: ends every container of this node and removes all that the agent ever made."""
 
 import logging
-import shutil
 
 from agent.ledger import Ledger
+from agent.linux import removal
 from agent.network import names, sweep
 from agent.network.network import Network
 from agent.reconciler.files import Files
@@ -27,7 +27,7 @@ async def run(settings: Settings) -> None:
     await _remove_network(settings)
     Files(settings.run_dir).close_for_good()
     for directory in (settings.run_dir, settings.state_dir):
-        shutil.rmtree(directory, ignore_errors=True)
+        removal.tree(directory, ignore_errors=True)
         if directory.exists():
             _log.warning("%s could not be removed wholly", directory)
 

@@ -27,6 +27,7 @@ from agent.reconciler.asked import Asked
 from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
 from agent.reconciler.perform import Rooms
+from agent.reconciler.volumes import Volumes
 from agent.runtime.client import Runtime, RuntimeBroken
 from agent.runtime.container import Exited
 from agent.session.conversation import Conversation
@@ -136,7 +137,8 @@ class Node:
         self._closing.push_async_callback(prober.close)
         logs = settings.state_dir / "logs"
         logs.mkdir(mode=0o750, parents=True, exist_ok=True)
-        return Rooms(runtime, images, files, prober, logs)
+        volumes = Volumes(settings.state_dir / "volumes")
+        return Rooms(runtime, images, files, prober, logs, volumes)
 
     async def _import(self, images: Images) -> None:
         for archive in self._settings.imports:

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.builds.sources import CannotPlace
+from agent.linux import removal
 
 _START = (
     "import sys; sys.path[:] = sys.argv.pop(1).split('\\n'); from agent.builds import placer; placer.main()"
@@ -43,7 +43,7 @@ class Workshop:
 
     def open(self) -> None:
         """What a build left that was killed goes."""
-        shutil.rmtree(self.directory / "work", ignore_errors=True)
+        removal.tree(self.directory / "work", ignore_errors=True)
         for each in (self.directory, self.directory / "work", self.blobs, self.caches):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.empty.mkdir(mode=0o755, exist_ok=True)
@@ -65,7 +65,7 @@ class Workshop:
         try:
             yield path
         finally:
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            await asyncio.to_thread(removal.tree, path, ignore_errors=True)
 
     def cache(self, identity: str) -> Path:
         """Where the cache of a `--mount=type=cache` is, or will be."""
@@ -106,7 +106,7 @@ def tidy(directory: Path, most_bytes: int) -> None:
         if used_at >= since and total <= most_bytes:
             continue
         if each.is_dir():
-            shutil.rmtree(each, ignore_errors=True)
+            removal.tree(each, ignore_errors=True)
         else:
             each.unlink(missing_ok=True)
 

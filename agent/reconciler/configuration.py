@@ -1,5 +1,6 @@
 """A container of a task and its image's wishes → OCI runtime configuration (pure)."""
 
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,12 +38,13 @@ def configuration(
     hostname: str,
     netns: str,
     files: Iterable[Mounted] = (),
+    volumes: Iterable[Mounted] = (),
     ours: int = confinement.EVERY_CAPABILITY,
     first_id: int = 0,
 ) -> dict[str, Any]:
-    """`ours`: the agent's own capabilities, as bits; `first_id`: the host's id for root of the task's users.
+    """`volumes`: those that the image declares; `ours`: the agent's own capabilities, as bits.
 
-    Raises NothingToRun, confinement.NotHeld.
+    `first_id`: the host's id for root of the task's users. Raises NothingToRun, confinement.NotHeld.
     """
     return oci.config(
         arguments(spec, image),
@@ -53,7 +55,10 @@ def configuration(
         groups=account.groups,
         hostname=hostname,
         network=netns,
-        mounts=[*_volumes(spec), *(oci.bind(each.source, each.target, readonly=True) for each in files)],
+        mounts=[
+            *_volumes(spec, volumes),
+            *(oci.bind(each.source, each.target, readonly=True) for each in files),
+        ],
         first_id=first_id if confinement.has_own_users(spec) else 0,
         **_limits(spec.resources),
         **confinement.of(spec, account, ours),
@@ -81,13 +86,16 @@ def environment(
     return found
 
 
-def _volumes(spec: ContainerSpec) -> list[dict[str, Any]]:
-    return [
+def _volumes(spec: ContainerSpec, of_image: Iterable[Mounted]) -> list[dict[str, Any]]:
+    """A directory before what lies below it, as Docker does it: nothing hides another."""
+    found = [
         oci.tmpfs(each.target, size_bytes=each.size or DEFAULT_TMPFS_BYTES)
         if each.type == "tmpfs"
         else oci.bind(each.source, each.target, readonly=each.read_only, idmap=True)
         for each in spec.volumes
     ]
+    found += [oci.volume(each.source, each.target) for each in of_image]
+    return sorted(found, key=lambda mount: posixpath.normpath(mount["destination"]).count("/"))
 
 
 def _limits(resources: ResourceSpec) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class Loop:
         found = adopt.by_task(containers)
         attached = self._rooms.network.attached() if self._rooms.network else {}
         logs = (path.name for path in self._rooms.logs.iterdir())
-        seen = {*found, *attached, *self._rooms.files.tasks(), *logs}
+        seen = {*found, *attached, *self._rooms.files.tasks(), *self._rooms.volumes.tasks(), *logs}
         for key in seen - set(self._works) - set(self._leftovers):
             runs = found.get(key, {})
             running = tuple(str(name) for name, state in runs.items() if isinstance(state, Running))

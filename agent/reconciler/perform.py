@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
+from agent.images.library import Image
 from agent.linux import permitted
 from agent.network.attachment import Attached
 from agent.probes.prober import Prober
@@ -25,6 +26,7 @@ from agent.reconciler import (
     run_name,
     step,
     trouble,
+    volumes,
 )
 from agent.reconciler.asked import Asked
 from agent.reconciler.configuration import Mounted, configuration
@@ -55,6 +57,7 @@ class Rooms:
     files: Files
     prober: Prober
     logs: Path
+    volumes: volumes.Volumes
     network: Network | None = None
     prepared: dict[str, dict[str, tuple[Mounted, ...]]] = field(default_factory=dict)
     """What the containers of each task mount."""
@@ -160,6 +163,8 @@ class Performer:
         image = seen.images[spec.image]
         logs = f"{self.rooms.logs}/{asked.key}"
         os.makedirs(logs, 0o750, exist_ok=True)  # noqa: PTH103  this is where tasks start: strings are faster
+        files = self.rooms.prepared[asked.key][spec.name]
+        first_id = _attached(seen).first_id
         launch = Launch(
             container=str(run_name.RunName(asked.key, spec.name, self._incarnation, what.run)),
             sandbox=asked.key,
@@ -169,8 +174,9 @@ class Performer:
                 account_of(spec, seen),
                 hostname=asked.hostname,
                 netns=_attached(seen).netns,
-                first_id=_attached(seen).first_id,
-                files=self.rooms.prepared[asked.key][spec.name],
+                first_id=first_id,
+                files=files,
+                volumes=self._volumes(asked.key, spec, image, files, first_id),
                 ours=permitted.capabilities(),
             ),
             layers=image.layers,
@@ -182,6 +188,15 @@ class Performer:
         except LaunchFailed as failure:
             raise advice.of(failure, spec, image.layers, launch.config["process"]) from failure
         return observed.Launched(spec.name, what.run, running, image.digest)
+
+    def _volumes(
+        self, key: str, spec: ContainerSpec, image: Image, files: tuple[Mounted, ...], first_id: int
+    ) -> tuple[Mounted, ...]:
+        if not image.config.volumes:
+            return ()
+        targets = volumes.declared(spec, image.config, files)
+        owner = first_id if confinement.has_own_users(spec) else 0
+        return self.rooms.volumes.prepare(key, spec.name, targets, owner)
 
     def _probe(self, asked: Asked, seen: Observed, what: step.StartProbes) -> Fact:
         spec, container = _spec(asked, what.container), seen.container(what.container)
@@ -235,6 +250,7 @@ class Performer:
             await self.rooms.network.detach(key)
         self.rooms.prepared.pop(key, None)
         self.rooms.files.remove(key)
+        await asyncio.to_thread(self.rooms.volumes.remove, key)
 
     async def remove_leftover(self, key: str, running: tuple[str, ...], runs: tuple[str, ...]) -> None:
         """A task of which nothing is known but its key."""

@@ -100,10 +100,22 @@ def pids(path: str) -> list[int]:
     return [int(line) for line in read(f"{path}/cgroup.procs").split()]
 
 
+def tree(path: str) -> list[str]:
+    """The group and all below it, each after the one that holds it; a container may nest them deep."""
+    found = [path]
+    for one in found:
+        found += [f"{one}/{child}" for child in children(one)]
+    return found
+
+
 def tree_pids(path: str) -> list[int]:
     """Also of the groups below."""
-    below = [pid for child in children(path) for pid in tree_pids(f"{path}/{child}")]
-    return pids(path) + below
+    return [pid for one in tree(path) for pid in pids(one)]
+
+
+def open_door(path: str) -> int:
+    """Where who joins writes."""
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def children(path: str) -> list[str]:
@@ -164,8 +176,11 @@ def kill(path: str) -> None:
             if error.errno not in {errno.ENOENT, errno.ENODEV}:
                 raise
         return
-    for child in children(path):
-        kill(f"{path}/{child}")
+    for one in reversed(tree(path)):
+        _kill_members(one)
+
+
+def _kill_members(path: str) -> None:
     for _ in range(100):  # a fork bomb is behind its pids limit; a hundred rounds are plenty
         found = pids(path)
         if not found:

@@ -4,7 +4,7 @@ import os
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import cgroup, cgroup_files
+from agent.runtime import cgroup_files, cgroup_v1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class Watch:
     """Its descriptor becomes readable when something happened; `take` says how often."""
 
     def __init__(self, cgroups: "Cgroups", group: str) -> None:
-        if isinstance(cgroups, cgroup.V1):
+        if isinstance(cgroups, cgroup_v1.V1):
             self._v1(f"{cgroups.memory}/{group}")
         else:
             self._v2(f"{cgroups.mount}/{group}")

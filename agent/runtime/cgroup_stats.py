@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.runtime import cgroup
 from agent.runtime import cgroup_files as files
+from agent.runtime import cgroup_v1, cgroup_v2
 
 UNLIMITED = -1
 _V1_UNLIMITED = 0x7FFFFFFFFFFFF000  # the greatest number of pages, in bytes
@@ -99,11 +99,11 @@ class Stats:
     """cpu, memory, io; only what this kernel measures."""
 
 
-def read(cgroups: cgroup.V1 | cgroup.V2, group: str) -> Stats:
-    return _read_v1(cgroups, group) if isinstance(cgroups, cgroup.V1) else _read_v2(cgroups, group)
+def read(cgroups: cgroup_v1.V1 | cgroup_v2.V2, group: str) -> Stats:
+    return _read_v1(cgroups, group) if isinstance(cgroups, cgroup_v1.V1) else _read_v2(cgroups, group)
 
 
-def _read_v2(cgroups: cgroup.V2, group: str) -> Stats:
+def _read_v2(cgroups: cgroup_v2.V2, group: str) -> Stats:
     path = f"{cgroups.mount}/{group}"
     detail, events = _fields(f"{path}/memory.stat"), _fields(f"{path}/memory.events")
     memory = Memory(
@@ -127,7 +127,7 @@ def _read_v2(cgroups: cgroup.V2, group: str) -> Stats:
     )
 
 
-def _read_v1(cgroups: cgroup.V1, group: str) -> Stats:
+def _read_v1(cgroups: cgroup_v1.V1, group: str) -> Stats:
     path = f"{cgroups.memory}/{group}"
     detail = _fields(f"{path}/memory.stat")
     used, limit = files.number(f"{path}/memory.usage_in_bytes"), _limit(f"{path}/memory.limit_in_bytes")
@@ -173,7 +173,7 @@ def _cpu(found: Mapping[str, int]) -> Cpu:
     )
 
 
-def _cpu_v1(cgroups: cgroup.V1, group: str) -> Cpu:
+def _cpu_v1(cgroups: cgroup_v1.V1, group: str) -> Cpu:
     """Time from the v2 mount where there is one, and what was held back from the hierarchy that does so."""
     slowed = _fields(f"{cgroups.cpu}/{group}/cpu.stat")
     if cgroups.unified:

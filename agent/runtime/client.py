@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.linux import removal
 from agent.runtime import cgroup, cgroup_stats, exits, freshness, journal, packets, sealed, spawn
 from agent.runtime import plan as planning
 from agent.runtime.channel import Channel, Disconnected
@@ -268,10 +268,8 @@ class Runtime:
 
     def take_in(self, pid: int) -> None:
         """A helper of another room joins shim and logger: whoever ends all of the agent's cgroup spares it."""
-        group = f"{self.cgroup_root}/{spawn.HELPERS_GROUP}"
         try:
-            self._cgroups.create_helper(group)
-            self._cgroups.join(group, pid)
+            cgroup.join_helpers(self._cgroups, self.cgroup_root, pid)
         except OSError as error:
             log.warning("process %d stays in the agent's own cgroup: %s", pid, error)
 
@@ -415,13 +413,13 @@ class Runtime:
         await self._ask(op="signal_entered", process=pid, signum=int(signum))
 
     async def _delete_root(self, container: str) -> None:
-        await asyncio.to_thread(shutil.rmtree, self.state_dir / "roots" / container, ignore_errors=True)
+        await asyncio.to_thread(removal.tree, self.state_dir / "roots" / container, ignore_errors=True)
 
     def _sweep(self, known: set[str]) -> None:
         """Roots that no container owns: of removals cut short, and of before a reboot."""
         for root in (self.state_dir / "roots").iterdir():
             if root.name not in known:
-                shutil.rmtree(root, ignore_errors=True)
+                removal.tree(root, ignore_errors=True)
 
     def _take_down(self) -> None:
         for child in self._children:

@@ -1,4 +1,4 @@
-"""A tmpfs that begins with what the image has at its place (the option tmpcopyup)."""
+"""A tmpfs or a volume that begins with what the image has at its place (the options tmpcopyup and orchfill)."""
 
 import os
 
@@ -7,7 +7,13 @@ from agent.linux import syscalls
 
 _LINK, _DIRECTORY, _FILE, _KIND = 0o120000, 0o040000, 0o100000, 0o170000
 _CHUNK_BYTES = 1 << 20
+UNFILLED = 0o3000
+"""The mode of a volume's directory until it has the image's content; its true one comes last."""
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def is_unfilled(directory: int) -> bool:
+    return os.fstat(directory).st_mode == _DIRECTORY | UNFILLED
 
 
 def copy(source: int, target: int) -> None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Packet = dict[str, Any]
 
-HELPERS_GROUP = "_helpers"
 _CHUNK_BYTES = 64 << 10
 _NICE = 5
 
@@ -221,10 +220,7 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(int(listener), False)
     syscalls.name_process("orch-log")
     os.nice(_NICE)  # a flood is written when nobody else needs the processor
-    cgroups = cgroup.detect()
-    group = f"{cgroup_root}/{HELPERS_GROUP}"
-    cgroups.create_helper(group)
-    cgroups.join(group)
+    cgroup.join_helpers(cgroup.detect(), cgroup_root)
     os.umask(0o027)  # not before: who has users of its own must be able to pass the groups above its own
     Logger(int(listener), f"{run_dir}/log.scratch").run()
 

@@ -60,6 +60,9 @@ _SUPERBLOCK = {
 }
 """As fsconfig knows them; "" is a word for mount(8) that has no meaning here."""
 
+FILLED_ONCE = "orchfill"
+"""Of our own: a bind of a directory that is to begin with what the image has at its place (`copyup.UNFILLED`)."""
+
 
 def words() -> list[str]:
     """Every option that is known by name."""
@@ -81,6 +84,7 @@ def options(words: "Sequence[str]") -> "Options":
         "recursive": False,
         "remount": False,
         "copyup": False,
+        "fill": False,
         "idmap": "",
     }
     for word in words:
@@ -120,6 +124,8 @@ def _other(made: "Options", word: str) -> None:
         made["remount"] = True
     elif word == "tmpcopyup":
         made["copyup"] = True
+    elif word == FILLED_ONCE:
+        made["fill"] = True
     elif word in _SUPERBLOCK:
         if _SUPERBLOCK[word]:
             made["data"].append(_SUPERBLOCK[word])

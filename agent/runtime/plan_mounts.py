@@ -88,6 +88,10 @@ def _kind(where: str, entry: "Mapping[str, Any]", options: "Plan") -> str:
         return "bind"
     if not kind or kind == "none":
         raise refusals.refused(f"{where}.type", "is empty, and options have neither bind nor rbind")
+    if options["fill"]:
+        raise refusals.refused(
+            f"{where}.options", f"{mounts.FILLED_ONCE} is for a bind mount, not for {kind}"
+        )
     if options["copyup"] and kind != "tmpfs":
         raise refusals.refused(f"{where}.options", f"tmpcopyup is for a tmpfs, not for {kind}")
     return "cgroup" if kind in _CGROUPS else str(kind)

@@ -160,7 +160,7 @@ def attach(root: "inside.Inside", mount: "Plan", fd: int) -> None:
     try:
         target = root.make(path, is_directory=inside.is_directory(fd), plain=mount["plain"])
         try:
-            if mount["copyup"]:
+            if mount["copyup"] or (mount["fill"] and copyup.is_unfilled(fd)):
                 _copy_up(target, fd)
             syscalls.move_mount_on(fd, target)
         finally:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     Packet = dict[str, Any]
     Reply = Callable[..., None]
 
-HELPERS_GROUP = "_helpers"
-"""No task can have this name."""
 _RETRY_SECONDS = 0.002
 _SIGNALS = 65
 _SIGPIPE = 13
@@ -48,9 +46,7 @@ class Shim:
         self.listener = _socket.socket(fileno=listener)
 
     def run(self) -> None:
-        group = f"{self.cgroup_root}/{HELPERS_GROUP}"
-        self.cgroups.create_helper(group)
-        self.cgroups.join(group)
+        cgroup.join_helpers(self.cgroups, self.cgroup_root)
         self.keeper.take_over()
         self.loop.watch(self.listener.fileno(), self._welcome)
         gc.collect()

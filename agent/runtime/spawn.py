@@ -11,9 +11,6 @@ from pathlib import Path
 
 from agent.runtime import packets, sealed
 
-HELPERS_GROUP = "_helpers"
-"""The cgroup of shim and logger below the node's own; no task can have this name."""
-
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from agent.runtime import {0}; {0}.main(sys.argv[3:])"
 _CODE = str(Path(__file__).resolve().parents[2])
 

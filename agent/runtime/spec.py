@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.runtime import capabilities
+from agent.runtime import mounts as mounts_
 from agent.runtime.seccomp import default
 
 MASKED = (
@@ -108,6 +109,12 @@ def bind(source: str, destination: str, *, readonly: bool = False, idmap: bool =
     """
     options = ["rbind", "rprivate", "rro" if readonly else "rw", "rnosuid", "rnodev"]
     options += ["ridmap"] if idmap else []
+    return {"type": "bind", "source": source, "destination": destination, "options": options}
+
+
+def volume(source: str, destination: str) -> dict[str, Any]:
+    """A directory of the host that begins with what the image has there (`copyup.UNFILLED`)."""
+    options = ["bind", "rprivate", "rw", "nosuid", "nodev", mounts_.FILLED_ONCE]
     return {"type": "bind", "source": source, "destination": destination, "options": options}
 
 

@@ -16,6 +16,7 @@ from agent.reconciler.asked import Asked
 from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
 from agent.reconciler.perform import Rooms
+from agent.reconciler.volumes import Volumes
 from agent.runtime.container import Exited, Launch, LaunchFailed, NoSuchContainer, Running
 from orch.model.policy import RestartPolicy, StopPolicy
 from orch.model.task import TaskState, TaskStatus
@@ -133,7 +134,13 @@ class Bench:
         (directory / "logs").mkdir()
         files = Files(directory)
         rooms = Rooms(
-            self.runtime, self.images, files, Prober(self.runtime), directory / "logs", self.network
+            self.runtime,
+            self.images,
+            files,
+            Prober(self.runtime),
+            directory / "logs",
+            Volumes(directory / "volumes"),
+            self.network,
         )
         self.now = 1000.0
         self.said: list[TaskStatus] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.runtime import cgroup, cgroup_files
+from agent.runtime import cgroup, cgroup_files, cgroup_v1, cgroup_v2
 
 _KEY = "linux.resources.memory.limit"
 
@@ -19,7 +19,7 @@ def _mounts(path: Path, *rows: str) -> str:
 def test_a_machine_with_only_v2_gets_the_v2_driver(tmp_path: Path) -> None:
     found = cgroup.detect(_mounts(tmp_path, "cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate"))
 
-    assert isinstance(found, cgroup.V2)
+    assert isinstance(found, cgroup_v2.V2)
 
 
 def test_a_hybrid_machine_gets_v1_with_the_v2_mount_for_killing(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_hybrid_machine_gets_v1_with_the_v2_mount_for_killing(tmp_path: Path) 
     )
     found = cgroup.detect(table)
 
-    assert isinstance(found, cgroup.V1)
+    assert isinstance(found, cgroup_v1.V1)
     assert found.mounts == ["/c/cpu", "/c/memory", "/c/pids", "/c/unified"]
     assert (found.others, found.killer, found.freezer) == (["/c/net"], "/c/unified", "/c/unified")
     assert found.controllers() == ["cpu", "cpuacct", "memory", "pids", "net_cls", "net_prio"]
@@ -45,7 +45,7 @@ def test_a_machine_with_only_v1_freezes_in_a_hierarchy_of_its_own(tmp_path: Path
 
     found = cgroup.detect(_mounts(tmp_path, *rows))
 
-    assert isinstance(found, cgroup.V1)
+    assert isinstance(found, cgroup_v1.V1)
     assert (found.freezer, "/c/freezer" in found.mounts) == ("/c/freezer", True)
 
 
@@ -60,7 +60,7 @@ def test_v2_hands_the_controllers_down_that_a_limit_needs(recorded: Path) -> Non
     row = ["hugetlb", "hugetlb.2MB.max", "0", "linux.resources.hugepageLimits.2MB"]
     (recorded / "orch/web/hugetlb.2MB.max").touch()
 
-    cgroup.V2(str(recorded)).create("orch/web", {"rows": [row]})
+    cgroup_v2.V2(str(recorded)).create("orch/web", {"rows": [row]})
 
     assert (recorded / "cgroup.subtree_control").read_text() == "+cpu +memory +pids +hugetlb"
     assert (recorded / "orch/cgroup.subtree_control").read_text() == "+cpu +memory +pids +hugetlb"
@@ -73,14 +73,14 @@ def test_a_controller_that_a_delegated_tree_was_not_given_is_named(recorded: Pat
     row = ["io", "io.max", "8:0 rbps=1", "linux.resources.blockIO.throttleReadBpsDevice"]
 
     with pytest.raises(cgroup_files.Refused, match=r"is not given the cgroup controller io"):
-        cgroup.V2(str(recorded)).create("orch/web", {"rows": [row]})
+        cgroup_v2.V2(str(recorded)).create("orch/web", {"rows": [row]})
 
 
 def test_on_v1_a_group_lies_where_its_limits_need_it_and_leaves_nothing(recorded: Path) -> None:
     mounts = {name: str(recorded / name) for name in ("cpu", "memory", "pids", "blkio", "cpuset", "net_cls")}
     for mount in mounts.values():
         Path(mount).mkdir()
-    driver = cgroup.V1(mounts, "")
+    driver = cgroup_v1.V1(mounts, "")
     (recorded / "blkio/orch/web").mkdir(parents=True)
     (recorded / "blkio/orch/web/blkio.bfq.weight").touch()
     row = ["blkio", "blkio.weight|blkio.bfq.weight", "1|2", "linux.resources.blockIO.weight"]
@@ -97,7 +97,7 @@ def test_on_v1_a_group_lies_where_its_limits_need_it_and_leaves_nothing(recorded
 
 def test_on_v1_a_kill_passes_over_hierarchies_that_the_group_has_left_already(recorded: Path) -> None:
     mounts = {name: str(recorded / name) for name in ("cpu", "memory", "pids", "freezer")}
-    driver = cgroup.V1(mounts, "")
+    driver = cgroup_v1.V1(mounts, "")
     (recorded / "memory/orch/web").mkdir(parents=True)
 
     driver.kill("orch/web")
@@ -134,7 +134,7 @@ def test_usage_and_oom_kills_are_read_on_v2(recorded: Path) -> None:
     (group / "pids.current").write_text("3\n")
     (group / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
 
-    driver = cgroup.V2(str(recorded))
+    driver = cgroup_v2.V2(str(recorded))
 
     assert driver.usage("web") == (1.5, 4096, 3)
     assert driver.oom_kills("web") == 1
@@ -146,7 +146,7 @@ def test_processes_of_groups_below_are_found_too(recorded: Path) -> None:
         (recorded / group).mkdir()
         (recorded / group / "cgroup.procs").write_text(pids)
 
-    driver = cgroup.V2(str(recorded))
+    driver = cgroup_v2.V2(str(recorded))
 
     assert (driver.pids("web"), driver.tree_pids("web")) == ([1, 2], [1, 2, 7])
 
@@ -154,8 +154,8 @@ def test_processes_of_groups_below_are_found_too(recorded: Path) -> None:
 @pytest.mark.parametrize(("pid", "written"), [(0, "0"), (77, "77")])
 def test_a_process_joins_a_group_and_takes_others_in(recorded: Path, pid: int, written: str) -> None:
     """On v1 also in systemd's own hierarchy, where the group is made for helpers only."""
-    v1 = cgroup.V1({"pids": f"{recorded}/pids", "name=systemd": f"{recorded}/systemd"}, "")
-    for driver, mounts in ((cgroup.V2(f"{recorded}/v2"), ["v2"]), (v1, ["pids", "systemd"])):
+    v1 = cgroup_v1.V1({"pids": f"{recorded}/pids", "name=systemd": f"{recorded}/systemd"}, "")
+    for driver, mounts in ((cgroup_v2.V2(f"{recorded}/v2"), ["v2"]), (v1, ["pids", "systemd"])):
         for mount in mounts:
             (recorded / mount).mkdir(exist_ok=True)
         driver.create_helper("helpers")

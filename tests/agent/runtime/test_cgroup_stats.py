@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.runtime import cgroup, cgroup_events, cgroup_stats
+from agent.runtime import cgroup_events, cgroup_stats, cgroup_v1, cgroup_v2
 
 _PRESSURE = (
     "some avg10=1.50 avg60=2.00 avg300=0.25 total=77\nfull avg10=0.10 avg60=0.00 avg300=0.00 total=5\n"
@@ -57,17 +57,17 @@ def _write(files: dict[str, str], top: Path) -> None:
 
 
 @pytest.fixture(params=["v1", "v2"])
-def cgroups(request: pytest.FixtureRequest, tmp_path: Path) -> cgroup.V1 | cgroup.V2:
+def cgroups(request: pytest.FixtureRequest, tmp_path: Path) -> cgroup_v1.V1 | cgroup_v2.V2:
     """Both have used the same."""
     if request.param == "v2":
         _write({f"web/{name}": text for name, text in _V2.items()}, tmp_path)
-        return cgroup.V2(str(tmp_path))
+        return cgroup_v2.V2(str(tmp_path))
     _write(_V1, tmp_path)
     names = ("memory", "cpu", "cpuacct", "pids", "blkio", "hugetlb")
-    return cgroup.V1({name: str(tmp_path / name) for name in names}, "")
+    return cgroup_v1.V1({name: str(tmp_path / name) for name in names}, "")
 
 
-def test_the_same_use_reads_the_same_on_both_versions(cgroups: cgroup.V1 | cgroup.V2) -> None:
+def test_the_same_use_reads_the_same_on_both_versions(cgroups: cgroup_v1.V1 | cgroup_v2.V2) -> None:
     found = cgroup_stats.read(cgroups, "web")
 
     assert found.cpu == cgroup_stats.Cpu(1_500_000, 1_000_000, 500_000, 9, 4, 7000)
@@ -80,7 +80,7 @@ def test_the_same_use_reads_the_same_on_both_versions(cgroups: cgroup.V1 | cgrou
     assert found.huge_pages == {"2MB": cgroup_stats.HugePages(10, 20, 30)}
 
 
-def test_a_group_that_is_gone_has_used_nothing(cgroups: cgroup.V1 | cgroup.V2) -> None:
+def test_a_group_that_is_gone_has_used_nothing(cgroups: cgroup_v1.V1 | cgroup_v2.V2) -> None:
     found = cgroup_stats.read(cgroups, "gone")
 
     assert (found.cpu, found.memory.used, found.pids.current) == (cgroup_stats.Cpu(), 0, 0)
@@ -95,7 +95,7 @@ def test_what_had_to_be_waited_for(tmp_path: Path) -> None:
     }
 
 
-def test_it_is_told_in_the_words_of_runc(cgroups: cgroup.V1 | cgroup.V2) -> None:
+def test_it_is_told_in_the_words_of_runc(cgroups: cgroup_v1.V1 | cgroup_v2.V2) -> None:
     told = cgroup_events.stats(cgroup_stats.read(cgroups, "web"), "c1")
 
     assert (told["type"], told["id"]) == ("stats", "c1")
