@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.runtime import cgroup, cgroup_files, cgroup_oom, cgroup_stats, container, plan_resources
+from agent.runtime import cgroup, cgroup_files, cgroup_oom, cgroup_stats, cgroup_v2, container, plan_resources
 
 pytestmark = pytest.mark.root
 
@@ -60,7 +60,9 @@ class Group:
         return found.read_text().strip()
 
     def places(self, name: str) -> list[Path]:
-        mounts = [self.cgroups.mount] if isinstance(self.cgroups, cgroup.V2) else self.cgroups.places.values()
+        mounts = (
+            [self.cgroups.mount] if isinstance(self.cgroups, cgroup_v2.V2) else self.cgroups.places.values()
+        )
         return [Path(mount, name) for mount in {*mounts, self.cgroups.unified} if mount]
 
     def take_away(self) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.runtime import cgroup, container
+from agent.runtime import cgroup, cgroup_v2, container
 
 pytestmark = pytest.mark.root
 
@@ -19,7 +19,7 @@ _V1 = {
 
 
 async def test_limits_are_what_the_kernel_holds(bench: Any) -> None:
-    expected = _V2 if isinstance(cgroup.detect(), cgroup.V2) else _V1
+    expected = _V2 if isinstance(cgroup.detect(), cgroup_v2.V2) else _V1
     limits = {"memory_bytes": 32 << 20, "cpu_cores": 0.25, "cpu_shares": 512, "pids": 17}
 
     running = await bench.launch("sleep", "60", **limits)
