@@ -85,6 +85,10 @@ class Plane(core.Core):
     def _grant(self, repositories: frozenset[str], seconds: float) -> str:
         return self.registry.grant(repositories, seconds) if self.registry else ""
 
+    def _withdraw(self, grant: str) -> None:
+        if self.registry:
+            self.registry.withdraw(grant)
+
     async def _tags(self) -> Sequence[images.Tagged]:
         return await self.registry.tags() if self.registry else ()
 
@@ -122,7 +126,7 @@ class Plane(core.Core):
             asking.Asking(self.source),
             streaming.Streaming(self.picture, self.sessions.relay, hands_on),
             top.Top(self.picture, self.sessions.relay, hands_on),
-            building.Building(self.picture, self.sessions.relay, hands_on, self._grant),
+            building.Building(self.picture, self.sessions.relay, hands_on, self._grant, self._withdraw),
             images.ListingImages(self.picture, self.sessions.relay, hands_on, self._tags),
             operating.Operating(
                 tokens=self.tokens,

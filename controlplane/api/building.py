@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from orch.v1 import control_pb2 as pb
 from orch.v1 import sessions_pb2
 
 GRANT_SECONDS = 2 * 3600.0
+"""The longest build that can push; a grant is withdrawn as soon as its build ends."""
 
 Grant = Callable[[frozenset[str], float], str]
 """(repositories, seconds) → a word that lets a node push there; "" when the cluster has no registry."""
@@ -30,6 +31,7 @@ class Building:
     relay: relay.Relay
     forwarding: forwarding.Forwarding
     grant: Grant
+    withdraw: Callable[[str], None]
 
     async def build(self, requests: Any, _context: Any) -> AsyncIterator[pb.BuildOutput]:
         """Raises Invalid, NotFound, NotPossible, Unreachable."""
@@ -51,6 +53,16 @@ class Building:
                 "this cluster has no registry of its own (--registry-listen off): "
                 "name the image for another one, HOST/NAME:TAG"
             )
+        try:
+            async with aclosing(self._carry_out(node, start, messages)) as outputs:
+                async for output in outputs:
+                    yield output
+        finally:
+            self.withdraw(start.grant)
+
+    async def _carry_out(
+        self, node: str, start: pb.BuildStart, messages: Any
+    ) -> AsyncGenerator[pb.BuildOutput]:
         async with self.relay.ask(node, sessions_pb2.StreamAsk(build=start)) as stream:
             feeding = asyncio.create_task(_feed(messages, stream))
             try:

@@ -85,6 +85,10 @@ class Listener:
         self._grants[word] = (frozenset(repositories), now + seconds)
         return word
 
+    def withdraw(self, word: str) -> None:
+        """It lets nobody push any more; one that is not known is fine."""
+        self._grants.pop(word, None)
+
     async def _admit(self, request: web.Request, name: str, changes: bool) -> None:
         caller = _caller(request)
         if caller is None:

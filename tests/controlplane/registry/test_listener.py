@@ -34,7 +34,7 @@ class Registry:
         own = self.certificate(SERVER)
         await self.listener.start("127.0.0.1:0", own.certificate, own.key, self.ca.certificate)
 
-    async def ask(self, method: str, path: str, shown: authority.Pair | None) -> int:
+    async def ask(self, method: str, path: str, shown: authority.Pair | None, word: str = "") -> int:
         """The status; raises when the handshake fails."""
         trust = ssl.create_default_context(cadata=self.ca.certificate.decode())
         if shown:
@@ -48,6 +48,7 @@ class Registry:
                 f"https://{self.listener.address}{path}",
                 ssl=trust,
                 server_hostname=roles.SERVER_NAME,
+                headers={"Authorization": f"Bearer {word}"} if word else {},
             ) as answer,
         ):
             return answer.status
@@ -69,6 +70,19 @@ async def test_a_user_pushes_and_a_node_only_pulls(registry: Registry) -> None:
     assert await registry.ask("DELETE", f"/v2/web/manifests/sha256:{'0' * 64}", node) == 403
     assert await registry.ask("GET", "/v2/", node) == 200
     assert await registry.ask("GET", "/v2/web/manifests/1", node) == 404
+
+
+async def test_a_node_that_builds_pushes_to_the_names_of_its_build_until_that_ends(
+    registry: Registry,
+) -> None:
+    node = registry.certificate(NODE)
+    word = registry.listener.grant({"web"}, 60.0)
+
+    assert await registry.ask("POST", "/v2/web/blobs/uploads/", node, word) == 202
+    assert await registry.ask("POST", "/v2/other/blobs/uploads/", node, word) == 403
+    registry.listener.withdraw(word)
+    assert await registry.ask("POST", "/v2/web/blobs/uploads/", node, word) == 403
+    registry.listener.withdraw(word)
 
 
 async def test_a_stranger_does_not_get_in(registry: Registry) -> None:
