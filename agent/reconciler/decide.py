@@ -150,7 +150,7 @@ def published(asked: Asked) -> tuple[Published, ...]:
     return tuple(
         Published(each.host_ip, each.published, each.target, each.protocol)
         for each in asked.template.ports
-        if each.published
+        if each.is_on_host
     )
 
 

@@ -76,7 +76,7 @@ class Standing:
         template = self._template(revision)
         if template is None:
             return False
-        return template.placement.max_per_node == 1 or any(port.published for port in template.ports)
+        return template.placement.max_per_node == 1 or any(port.is_on_host for port in template.ports)
 
     def _template(self, revision: int) -> TaskTemplate | None:
         return self._cluster.template(self._service.name, revision)

@@ -40,7 +40,7 @@ def of(cluster: Cluster, task: Task, tally: Tally) -> Request | None:
         revision=task.revision,
         placement=template.placement,
         resources=cluster.requested_by(task),
-        ports=tuple(port for port in template.ports if port.published),
+        ports=tuple(port for port in template.ports if port.is_on_host),
         bound_to=task.bound_to,
         tally=tally,
         canary_nodes=rollout.nodes if rollout else (),

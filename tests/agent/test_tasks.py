@@ -265,7 +265,7 @@ async def test_what_cannot_start_says_why(
 async def test_a_port_that_is_taken_is_told_and_published_when_it_is_free(
     node: AgentNode, plane: ScriptedControlPlane
 ) -> None:
-    ports = (PortSpec(target=8080, published=18080),)
+    ports = (PortSpec(target=8080, published=18080, mode="host"),)
     restart = RestartPolicy(backoff=0.2, max_backoff=0.2)
     template = a_template("httpd -f -p 8080", ports=ports, restart=restart, stop=STOP)
     plane.assign((a_task(1), template))

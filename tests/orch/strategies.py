@@ -10,7 +10,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from orch.model import container, names, policy, probe, quantity, service
+from orch.model import container, names, network, policy, probe, quantity, service
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
 _NAME = st.text("abz019-", min_size=1, max_size=5).map(lambda text: f"a{text}9")
@@ -27,7 +27,9 @@ _RANGES = {
     (policy.CanaryStep, "percent"): st.integers(0, 100),
     (policy.RolloutPolicy, "history_limit"): st.integers(1, 100),
     (policy.PortSpec, "target"): st.integers(1, 65535),
+    (policy.PortSpec, "port"): st.integers(0, 65535),
     (policy.PortSpec, "published"): st.integers(0, 65535),
+    (network.RouteSpec, "weight"): st.integers(0, 1000),
     (policy.RestartPolicy, "attempts"): st.just("unlimited") | st.integers(0, 100),
     (probe.ProbeSpec, "period"): st.integers(10, 900_000).map(lambda milliseconds: milliseconds / 1000),
     (probe.ProbeSpec, "timeout"): st.integers(10, 900_000).map(lambda milliseconds: milliseconds / 1000),

@@ -60,7 +60,7 @@ def a_template(
     """One container."""
     requests = ResourceAmounts.model_construct(cpu=cpu, memory=memory, pids=0)
     container = ContainerSpec(image=image, resources=ResourceSpec(requests=requests))
-    ports = (PortSpec(target=80, published=published),) if published else ()
+    ports = (PortSpec(target=80, published=published, mode="host"),) if published else ()
     return TaskTemplate(containers=(container,), ports=ports, placement=placement or PlacementSpec(), **more)
 
 

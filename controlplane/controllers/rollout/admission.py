@@ -31,7 +31,7 @@ def _full_nodes(spec: ServiceSpec, wanted: int, eligible: int) -> Iterator[str]:
     _, unavailable = bounds.amounts(spec, wanted)
     if unavailable or bounds.is_exclusive(spec) or not wanted or not eligible:
         return
-    published = next((port.published for port in spec.template.ports if port.published), 0)
+    published = next((port.published for port in spec.template.ports if port.is_on_host), 0)
     per_node = 1 if published else spec.template.placement.max_per_node
     if not per_node or (spec.mode is not Mode.GLOBAL and wanted < eligible * per_node):
         return

@@ -124,6 +124,7 @@ def _ports(ports: tuple[PortSpec, ...], at: Path) -> Found:
     names: set[str] = set()
     inside: set[tuple[int, str, int, str]] = set()
     outside: dict[tuple[int, str], list[str]] = {}
+    virtual: dict[tuple[int, str], int] = {}
     for index, port in enumerate(ports):
         here = (*at, index)
         if port.name and port.name in names:
@@ -133,6 +134,10 @@ def _ports(ports: tuple[PortSpec, ...], at: Path) -> Found:
             yield (*here, "hostIp"), f'"{port.host_ip}" is not an IP address', ""
         if port.host_ip and not port.published:
             yield (*here, "hostIp"), "hostIp without a published port has no effect", "add published"
+        at_address = (port.port or port.target, port.protocol)
+        if virtual.setdefault(at_address, port.target) != port.target:
+            what = f"port {at_address[0]}/{port.protocol} of the virtual address leads to two ports inside"
+            yield (*here, "port"), what, "choose another"
         whole = (port.target, port.protocol, port.published, port.host_ip)
         if whole in inside:
             yield here, f"port {port.target}/{port.protocol} is listed twice", "remove one"

@@ -69,13 +69,6 @@ def file_mode(node: Node) -> Node:
 def port(node: Node) -> Node:
     """`8080`, `30080:8080`, `10.0.0.5:80:8080/tcp`."""
     if isinstance(node, Mapping):
-        mode = node.entries.get("mode")
-        if mode and isinstance(mode.node, Scalar) and mode.node.text == "ingress":
-            raise Refused(
-                mode.node.place,
-                'port mode "ingress" is not supported yet',
-                "mode: host publishes on the task's node",
-            )
         return node
     if not isinstance(node, Scalar):
         return node

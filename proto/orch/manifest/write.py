@@ -44,7 +44,7 @@ def spec(value: ServiceSpec) -> dict[str, Any]:
     if value.mode is Mode.GLOBAL:
         _one_per_node(value, written)
     template = written.pop("template")
-    last = {key: written.pop(key) for key in ("priority", "rollout") if key in written}
+    last = {key: written.pop(key) for key in ("network", "routes", "priority", "rollout") if key in written}
     return written | _template(value.template, template) | last
 
 

@@ -4,8 +4,12 @@ from dataclasses import dataclass, field
 
 from orch.model.cluster import Stamp
 from orch.model.names import ObjectName, ServiceName, TaskId
+from orch.model.network import NetworkSpec, RouteSpec
+from orch.model.policy import PortSpec
 from orch.model.service import TaskTemplate
 from orch.model.task import Wanted
+
+OPEN = NetworkSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,8 @@ class AssignedTask:
     id: TaskId
     revision: int
     wanted: Wanted
+    drained: bool = False
+    """Of one that is to stop: no node leads anybody to it any more, so its drain delay may begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +68,32 @@ class FileSection:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A task that a service's name points to."""
+    """A task of a service that has an address. Connections are led to it only while it is ready."""
 
     task: TaskId
     node: str
     addresses: tuple[str, ...]
     ready: bool = True
+    revision: int = 0
+    targets: tuple[int, ...] = ()
+    """Its ports, in the order of the service's, where its revision differs from that; 0 has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceEndpoints:
-    """The endpoints of one service."""
+    """One service: where it is reached, who may, and what is behind it."""
 
     service: ServiceName
     endpoints: tuple[Endpoint, ...] = ()
+    virtual_addresses: tuple[str, ...] = ()
+    ports: tuple[PortSpec, ...] = ()
+    network: NetworkSpec = OPEN
+    routes: tuple[RouteSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSection:
-    """Where the names of all services point."""
+    """All services, and what is behind them."""
 
     stamp: Stamp
     version: int = 0

@@ -143,11 +143,23 @@ class PortSpec(Spec):
     """For probes and discovery, for example http."""
     target: Annotated[int, Field(ge=1, le=65535)]
     """The port inside."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """The port on the service's virtual address; 0 is the same as inside."""
     published: Annotated[int, Field(ge=0, le=65535)] = 0
-    """The port on the node of the task; 0 is not published."""
+    """The port on the nodes; 0 is not published."""
     host_ip: str = ""
     """Publish on this address of the node only."""
     protocol: Literal["tcp", "udp"] = "tcp"
     """tcp or udp."""
-    mode: Literal["host"] = "host"
-    """host: published on the node where the task runs."""
+    mode: Literal["ingress", "host"] = "host"
+    """ingress: on every node, led to any ready task; host: only on the node where the task runs, led to that task."""
+
+    @property
+    def is_on_host(self) -> bool:
+        """The node of each task gives it a port of its own."""
+        return self.published > 0 and self.mode == "host"
+
+    @property
+    def is_ingress(self) -> bool:
+        """Every node listens for the service."""
+        return self.published > 0 and self.mode == "ingress"

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from orch.model.container import ContainerSpec
 from orch.model.names import ServiceName
+from orch.model.network import NetworkSpec, RouteSpec
 from orch.model.policy import OnNodeLoss, PlacementSpec, PortSpec, RestartPolicy, RolloutPolicy, StopPolicy
 from orch.model.resources import Resources
 from orch.model.spec import Spec
@@ -69,6 +70,10 @@ class ServiceSpec(Spec):
     """Of two that wait for a place, the greater is placed first."""
     rollout: RolloutPolicy = RolloutPolicy()
     """How one revision replaces another."""
+    network: NetworkSpec = NetworkSpec()
+    """Who may reach it, and whom it may reach."""
+    routes: tuple[RouteSpec, ...] = ()
+    """HTTP requests that are led to it."""
 
 
 ALL_STEPS = -1

@@ -39,7 +39,7 @@ def next_kind(asked: Asked, seen: Observed, *, now: float = NOW) -> type:
 
 
 def test_a_start_takes_image_network_ports_and_files_in_this_order() -> None:
-    asked = an_asked(ports=(PortSpec(target=80, published=8080),))
+    asked = an_asked(ports=(PortSpec(target=80, published=8080, mode="host"),))
     seen = Observed()
 
     check(asked, seen, step.PullImage("web:1", "IfNotPresent"))
@@ -216,7 +216,7 @@ def test_a_condemned_container_is_killed_when_its_grace_is_over() -> None:
 
 
 def test_a_stop_drains_closes_ports_signals_kills_cleans_and_concludes() -> None:
-    ports = (PortSpec(target=80, published=8080),)
+    ports = (PortSpec(target=80, published=8080, mode="host"),)
     asked = stopped(an_asked(ports=ports, stop=StopPolicy(drain_delay=2.0, grace_period=10.0)))
     seen = a_prepared(running(), published=True)
 

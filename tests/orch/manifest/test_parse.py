@@ -263,7 +263,6 @@ def test_what_is_wrong_is_said_with_its_place(body: str, said: str) -> None:
         "dependsOn: {db: healthy}", "placement: {affinity: {avoid: [batch]}}",
         "rollout: {canary: {steps: [{count: 1}], analysis: {maxRestarts: 0}}}", "readiness: {grpc: {port: 9000}}",
         'volumes: ["data:/var/lib/web"]', "volumes: [{type: volume, source: data, target: /d}]", 'volumes: ["/cache"]',
-        "ports: [{target: 80, mode: ingress}]",
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_yet_is_said_and_never_ignored(body: str) -> None:
