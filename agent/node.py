@@ -266,6 +266,7 @@ class Node:
         hands = executing.Hands(self._runtime, self._network, settings.run_dir / "build-secrets")
         directory = settings.state_dir / "builds"
         builds = Builds(directory, self._images, self.own_registry, settings.registries, hands)
+        self._rooms.others = hands.under_way
         builds.open()
         return builds
 

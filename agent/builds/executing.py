@@ -65,6 +65,8 @@ class Hands:
     """A directory in memory that only root reads."""
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """Of caches that one build uses at a time."""
+    under_way: set[str] = field(default_factory=set)
+    """Names of builds, and of their places in the network."""
 
 
 class Failed(Exception):
@@ -139,8 +141,15 @@ class Executor:
         try:
             await self._hands.runtime.remove_sandbox(self._name)
         finally:
+            await self._detach()
+
+    async def _detach(self) -> None:
+        """From now on a place that is left over may be swept."""
+        try:
             if self._asked_for_network:  # also when the answer never came
                 await self._hands.network().detach(self._name)
+        finally:
+            self._hands.under_way.discard(self._name)
 
     def _forget_secrets(self) -> None:
         for path in self._shown_secrets:
@@ -150,6 +159,7 @@ class Executor:
     async def _attach(self) -> Attached:
         if self._attached is None:
             self._asked_for_network = True
+            self._hands.under_way.add(self._name)
             self._attached = await self._hands.network().attach(self._name)
         return self._attached
 

@@ -82,7 +82,9 @@ class Workshop:
             env={"LC_ALL": "C.UTF-8"} | {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"},
         )
         try:
-            said, complaint = await process.communicate(json.dumps({"kind": kind, **order}).encode())
+            said, complaint = await process.communicate(
+                json.dumps({"kind": kind, "parent": os.getpid(), **order}).encode()
+            )
         finally:
             with contextlib.suppress(ProcessLookupError):
                 if process.returncode is None:

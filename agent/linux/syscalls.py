@@ -230,6 +230,11 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     low = 0xFFFFFFFF
     sets = (effective, permitted, inheritable)
     words = [one & low for one in sets] + [one >> 32 for one in sets]
+def die_with_parent() -> None:
+    """Killed when the thread that started us ends; it may have ended already."""
+    prctl(c.PR_SET_PDEATHSIG, 9)
+
+
     header = (ctypes.c_uint32 * 2)(c.LINUX_CAPABILITY_VERSION_3, 0)
     _checked(_syscall(_long(_SYS_CAPSET), header, (ctypes.c_uint32 * 6)(*words)), "capset")
 

@@ -184,7 +184,7 @@ class Loop:
         attached = self._rooms.network.attached() if self._rooms.network else {}
         logs = (path.name for path in self._rooms.logs.iterdir())
         seen = {*found, *attached, *self._rooms.files.tasks(), *self._rooms.volumes.tasks(), *logs}
-        for key in seen - set(self._works) - set(self._leftovers):
+        for key in seen - set(self._works) - set(self._leftovers) - set(self._rooms.others):
             runs = found.get(key, {})
             running = tuple(str(name) for name, state in runs.items() if isinstance(state, Running))
             _log.warning("removing what is left of task %s, which nobody asks for", key)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
@@ -61,6 +61,8 @@ class Rooms:
     network: Network | None = None
     prepared: dict[str, dict[str, tuple[Mounted, ...]]] = field(default_factory=dict)
     """What the containers of each task mount."""
+    others: Collection[str] = ()
+    """Keys of what has a place in the network without being a task: builds under way."""
 
 
 class Performer:

@@ -360,6 +360,7 @@ async def test_a_place_in_the_network_that_was_asked_for_is_given_back(yard: Yar
 
         async def attach(self, task: str) -> Attached:
             self.asked.set()
+            assert yard.hands.under_way == {task}
             await asyncio.Event().wait()
             return await super().attach(task)
 
@@ -375,6 +376,7 @@ async def test_a_place_in_the_network_that_was_asked_for_is_given_back(yard: Yar
     await asyncio.gather(building, return_exceptions=True)
 
     assert network.detached == ["build-1"]
+    assert yard.hands.under_way == set()
 
 
 async def test_a_script_in_place_runs(yard: Yard) -> None:

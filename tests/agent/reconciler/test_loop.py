@@ -133,7 +133,7 @@ class Bench:
         self.runtime, self.images, self.network = FakeRuntime(), FakeImages(), FakeNetwork()
         (directory / "logs").mkdir()
         files = Files(directory)
-        rooms = Rooms(
+        self.rooms = Rooms(
             self.runtime,
             self.images,
             files,
@@ -147,7 +147,7 @@ class Bench:
         self.notes: dict[str, bytes | None] = {}
         self.news = asyncio.Event()
         self.loop = Loop(
-            rooms,
+            self.rooms,
             node="n1",
             incarnation=5,
             clock=lambda: self.now,
@@ -319,6 +319,17 @@ async def test_leftovers_go_only_when_told(bench: Bench) -> None:
     assert stray not in bench.runtime.there
     assert list(bench.network.places) == [TASK.key]
     assert len(bench.runtime.there) == 1
+
+
+async def test_a_place_in_the_network_of_a_build_under_way_is_no_leftover(bench: Bench) -> None:
+    for name in ("build-1", "build-of-before"):
+        await bench.network.attach(name)
+    bench.rooms.others = {"build-1"}
+
+    await bench.loop.remove_leftovers()
+
+    await asyncio.gather(*bench.loop._leftovers.values())
+    assert list(bench.network.places) == ["build-1"]
 
 
 async def test_many_tasks_start_side_by_side(bench: Bench) -> None:
