@@ -9,9 +9,9 @@ from collections.abc import Callable
 import grpc.aio
 
 from agent import clock, contact, facts
-from agent.answers import top
+from agent.answers import forwarding, top
 from agent.answers.answers import Answers
-from agent.answers.place import Place
+from agent.answers.place import Place, Refused
 from agent.assignments import Assignments
 from agent.builds import executing
 from agent.builds.answering import Builds
@@ -54,6 +54,7 @@ class Node:
         self._membership = Membership(settings)
         self.own_registry = OwnRegistry(lambda: self._membership.credentials)
         self._happened: list[sessions_pb2.NodeEvent] = []
+        self._open: Network | None = None
 
     async def start(self) -> None:
         """Everything but the conversation. What ran before is adopted."""
@@ -166,6 +167,7 @@ class Node:
             settle=self._runtime.take_in,
         )
         self._closing.push_async_callback(network.close)
+        self._open = network
         return network
 
     def address(self) -> str:
@@ -259,14 +261,16 @@ class Node:
         name, cpu = self._settings.name, facts.cpu_of_machine(self._settings.cpu)
         meter = top.Meter(name, cpu, self._runtime.stats, self._loop.look_up)
         library = self._images.library
-        return Answers(self._runtime, self._rooms.logs, self.place, self._builds(), meter, library)
+        return Answers(
+            self._runtime, self._rooms.logs, self.place, self._builds(), meter, library, self._insides
+        )
 
     def _builds(self) -> Builds:
         settings = self._settings
         hands = executing.Hands(self._runtime, self._network, settings.run_dir / "build-secrets")
+        self._rooms.others = hands.under_way
         directory = settings.state_dir / "builds"
         builds = Builds(directory, self._images, self.own_registry, settings.registries, hands)
-        self._rooms.others = hands.under_way
         builds.open()
         return builds
 
@@ -274,6 +278,11 @@ class Node:
         if self._rooms.network is None:
             raise RuntimeError("the node has no address range yet")
         return self._rooms.network
+
+    def _insides(self) -> forwarding.Insides:
+        if self._open is None:
+            raise Refused("the node has no address range yet")
+        return self._open
 
 
 class _Duties:

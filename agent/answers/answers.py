@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from agent.answers import attaching, command, copying, images, output, top
+from agent.answers import attaching, command, copying, forwarding, images, output, top
 from agent.answers.place import Place, Refused
 from agent.answers.user import User
 from agent.builds.answering import Builds
@@ -40,7 +40,9 @@ class Answers:
         builds: Builds,
         meter: top.Meter,
         library: Library,
+        insides: Callable[[], forwarding.Insides],
     ) -> None:
+        self._insides = insides
         self._meter = meter
         self._builds = builds
         self._library = library
@@ -93,6 +95,9 @@ class Answers:
                         self._runtime, self._logs / task.key, ask.attach, place, user
                     )
                     await user.say(exec=control_pb2.ExecOutput(end=control_pb2.ExecEnd(exit_code=code)))
+                case "forward":
+                    if broken := await forwarding.forward(self._insides(), task, ask.forward.target, user):
+                        await user.say(forward=broken)
                 case "top":
                     await user.say(top=await self._meter.measure(ask.top))
                 case _:

@@ -5,6 +5,7 @@ opens it again: what belongs to a recorded task is kept, what does not is remove
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -163,6 +164,21 @@ class Network:
     async def set_names(self, records: Mapping[str, Sequence[str]]) -> None:
         """Full names, such as web.default.orch, and their addresses; replaces all earlier ones."""
         await self._resolver.set(records)
+
+    def addresses_of(self, task: str) -> tuple[str, ...]:
+        """One of each family; none where the task is not attached."""
+        record = self._given.get(task)
+        return record.addresses if record is not None else ()
+
+    async def socket_inside(self, task: str, family: int, kind: int) -> socket.socket:
+        """A socket of the task's own network, as if one of its processes had made it; it never blocks.
+
+        Raises NetworkError where the task has no place.
+        """
+        record = self._given.get(task)
+        if record is None:
+            raise NetworkError(f"{task} is not attached to the network")
+        return await self._workbench.do(self._workshop.socket_inside, Slot(record.addresses), family, kind)
 
     async def settle(self) -> None:
         """Returns when nothing is left of the tasks that were detached."""

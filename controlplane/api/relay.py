@@ -31,14 +31,18 @@ class Stream:
         self._down: asyncio.Queue[Any] = asyncio.Queue(MESSAGES_BUFFERED)
         self._closed = asyncio.Event()
 
-    async def send(self, message: control_pb2.ExecInput | control_pb2.BuildInput) -> None:
+    async def send(
+        self, message: control_pb2.ExecInput | control_pb2.BuildInput | control_pb2.ForwardInput
+    ) -> None:
         """To the node; waits while it does not read."""
         match message:
             case control_pb2.BuildInput():
                 down = sessions_pb2.AnswerDown(build=message)
+            case control_pb2.ForwardInput():
+                down = sessions_pb2.AnswerDown(forward=message)
             case _:
                 down = sessions_pb2.AnswerDown(exec=message)
-        await self._or_closed(self._down.put(down))
+        await self._put(self._down, down)
 
     async def answers(self) -> AsyncIterator[Any]:
         """AnswerUp messages until the node has no more."""
@@ -51,14 +55,22 @@ class Stream:
 
     async def take(self, message: Any) -> None:
         """From the node; None is the end. Waits while the user does not read."""
-        await self._or_closed(self._up.put(message))
+        await self._put(self._up, message)
 
     async def inputs(self) -> AsyncIterator[Any]:
         """AnswerDown messages until closed."""
         while not self._closed.is_set():
-            message = await self._or_closed(self._down.get())
+            waits = self._down.empty()
+            message = await self._or_closed(self._down.get()) if waits else self._down.get_nowait()
             if message is not None:
                 yield message
+
+    async def _put(self, queue: asyncio.Queue[Any], message: Any) -> None:
+        """Nothing is made ready for waiting where nobody has to wait: streams of bytes live of it."""
+        if queue.full():
+            await self._or_closed(queue.put(message))
+        else:
+            queue.put_nowait(message)
 
     async def _or_closed(self, waiting: Any) -> Any:
         """The result, or None when the stream is closed first."""

@@ -13,6 +13,7 @@ from controlplane.api.changing import Changing
 from controlplane.api.images import ListingImages
 from controlplane.api.join import Joiner
 from controlplane.api.operating import Operating
+from controlplane.api.port_forwarding import PortForwarding
 from controlplane.api.reading import Reading
 from controlplane.api.sessions import Sessions
 from controlplane.api.streaming import Streaming
@@ -50,6 +51,7 @@ class Control:
         changing: Changing,
         asking: Asking,
         streaming: Streaming,
+        port_forwarding: PortForwarding,
         top: Top,
         building: Building,
         images: ListingImages,
@@ -66,6 +68,7 @@ class Control:
         self.Why = asking.why
         self.Logs = streaming.logs
         self.Exec = streaming.exec
+        self.PortForward = port_forwarding.port_forward
         self.Top = top.top
         self.Build = building.build
         self.ListImages = images.list_images
