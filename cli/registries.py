@@ -103,9 +103,7 @@ def _door(session_: session.Session) -> Door | None:
 
 
 def _told(failure: ImageFailure) -> str:
-    text = (
-        failure.message.replace("allow it by name", "allow that by name: --plain-http HOST")
-        .replace(f"{CLUSTER}/", "")
-        .replace(f"registry {CLUSTER}", "the cluster's own registry")
+    text = failure.message.replace(f"{CLUSTER}/", "").replace(
+        f"registry {CLUSTER}", "the cluster's own registry"
     )
     return f"error: {text}" if failure.reason is not Reason.INVALID_REFERENCE else text

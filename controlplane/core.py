@@ -66,7 +66,9 @@ class Core:
         self.statuses = statuses.StatusWriter(store, self.picture, self.leadership, self.recorder.tell)
         self.sessions = self._make_sessions()
         self.source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age)
-        self.images_of_others = image_registry.Registry(routes_=settings.registries)
+        self.images_of_others = image_registry.Registry(
+            routes_=settings.registries, pool=image_registry.Pool(resolving.CONNECT_SECONDS)
+        )
         self.changing = self._make_changing()
         self._tasks: list[asyncio.Task[None]] = []
 

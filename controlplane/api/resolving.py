@@ -21,6 +21,9 @@ from orch.oci.failure import ImageFailure, Reason
 from orch.oci.reference import Reference
 from orch.oci.registry import Registry
 
+CONNECT_SECONDS = 1.2
+"""One lost packet is sent again after a second. A registry that is there answers, however slowly it thinks."""
+
 SILENT_SECONDS = 30.0
 """A registry that cannot be reached is not waited for again so soon."""
 

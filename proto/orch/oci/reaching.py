@@ -33,7 +33,8 @@ class Reaching:
             case aiohttp.ClientConnectorCertificateError():
                 return "shows a certificate that is not trusted here: add its CA to this machine"
             case aiohttp.ClientSSLError() | ssl.SSLError():
-                return "does not speak TLS: if it is meant to speak plain HTTP, allow it by name"
+                how = f"allow it by name: --plain-http {self._registry}"
+                return f"does not speak TLS: if it is meant to speak plain HTTP, {how}"
             case aiohttp.ClientConnectorDNSError():
                 return "is unknown to the name service: is the name right?"
             case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):

@@ -415,7 +415,8 @@ class Registry:
 class Pool:
     """One pool of connections, opened when it is needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect_seconds: float = CONNECT_SECONDS) -> None:
+        self._connect_seconds = connect_seconds
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
 
@@ -430,7 +431,7 @@ class Pool:
                 # 0.2 s of import belong into a thread: the caller's loop has heartbeats to send.
                 aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
                 limits = aiohttp.ClientTimeout(
-                    total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+                    total=None, sock_connect=self._connect_seconds, sock_read=SILENCE_SECONDS
                 )
                 self._session = aiohttp.ClientSession(
                     timeout=limits, auto_decompress=False, read_bufsize=_CHUNK, headers={"User-Agent": "orch"}

@@ -222,7 +222,10 @@ async def test_plain_http_is_only_for_the_hosts_named(registry: RunningRegistry,
     said = await refused(images, name, Reason.REGISTRY_UNREACHABLE)
     await images.close()
 
-    assert "does not speak TLS: if it is meant to speak plain HTTP, allow it by name" in said
+    assert (
+        "does not speak TLS: if it is meant to speak plain HTTP, allow it by name: --plain-http 127.0.0.1:"
+        in said
+    )
 
 
 async def test_a_manifest_that_lies_is_refused(registry: RunningRegistry, images: Images) -> None:

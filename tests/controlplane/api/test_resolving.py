@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,7 @@ from orch.model.container import ContainerSpec, PullPolicy
 from orch.model.names import ObjectName
 from orch.model.service import Service, ServiceSpec, TaskTemplate
 from orch.oci.auth import Credentials
-from orch.oci.registry import Registry
+from orch.oci.registry import Pool, Registry
 
 NAME = ObjectName("default", "web")
 
@@ -165,3 +166,19 @@ async def test_the_credentials_of_the_namespace_are_shown() -> None:
 
     assert images(with_it) == images(stored) == [f"{host}/web:1@{tags.digest}"]
     assert "refuses access" in refused
+
+
+async def test_a_registry_that_takes_no_connection_is_not_waited_for_as_long_as_one_that_thinks() -> None:
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        host = f"127.0.0.1:{full.getsockname()[1]}"
+        for filler in (first, second):  # nobody takes them: further ones hear nothing
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        async with Registry(plain_http={host}, pool=Pool(connect_seconds=0.2)) as registry:
+            resolver = Resolver(registry, 60.0, lambda _: {}, SystemClock())
+            found, (warning,) = await resolver.resolved([written(f"{host}/web:1")], snapshot.Cluster())
+
+    assert images(found) == [f"{host}/web:1"]
+    assert "does not answer (no word in time)" in warning
