@@ -213,6 +213,14 @@ def block_signals() -> None:
     _set_signal_mask(b"\xff")
 
 
+def child_signals() -> int:
+    """A descriptor that can be read when children have ended; for a process with a single thread."""
+    mask = ctypes.create_string_buffer(128)
+    mask[2] = b"\1"  # SIGCHLD, 17
+    _checked(_libc.sigprocmask(0, mask, None), "sigprocmask")  # SIG_BLOCK
+    return _checked(_libc.signalfd(-1, mask, os.O_CLOEXEC | os.O_NONBLOCK), "signalfd")
+
+
 def _set_signal_mask(byte: bytes) -> None:
     mask = ctypes.create_string_buffer(byte * 128, 128)
     _checked(_libc.sigprocmask(2, mask, None), "sigprocmask")  # SIG_SETMASK
@@ -220,6 +228,11 @@ def _set_signal_mask(byte: bytes) -> None:
 
 def prctl(option: int, argument: int = 0, second: int = 0) -> None:
     _checked(_libc.prctl(option, _ulong(argument), _ulong(second), _ulong(0), _ulong(0)), f"prctl {option}")
+
+
+def die_with_parent() -> None:
+    """Killed when the thread that started us ends; it may have ended already."""
+    prctl(c.PR_SET_PDEATHSIG, 9)
 
 
 def name_process(name: str) -> None:
@@ -230,11 +243,6 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     low = 0xFFFFFFFF
     sets = (effective, permitted, inheritable)
     words = [one & low for one in sets] + [one >> 32 for one in sets]
-def die_with_parent() -> None:
-    """Killed when the thread that started us ends; it may have ended already."""
-    prctl(c.PR_SET_PDEATHSIG, 9)
-
-
     header = (ctypes.c_uint32 * 2)(c.LINUX_CAPABILITY_VERSION_3, 0)
     _checked(_syscall(_long(_SYS_CAPSET), header, (ctypes.c_uint32 * 6)(*words)), "capset")
 

@@ -18,7 +18,7 @@ from agent.runtime import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Self
 
     Plan = dict[str, Any]
     Packet = dict[str, Any]
@@ -107,16 +107,16 @@ class Midwife:
                 self.init_program = tinyinit.program()
             plan["init_program"] = self.init_program
         plan["held"] = userns.prepare(plan)
-        ours, theirs = _pair()
         try:
-            pid, pidfd = self._bear(plan)
-            if pid == 0:
-                init.become(plan, theirs, self.cgroups, self.place, self.last_capability)
+            with _Line() as line:
+                pid, pidfd = self._bear(plan)
+                if pid == 0:
+                    syscalls.unblock_signals()
+                    init.become(plan, line.theirs, self.cgroups, self.place, self.last_capability)
+                return line.to(pid, pidfd)
         finally:
-            theirs.close()
             for fd in plan["held"]:
                 os.close(fd)
-        return Birth(pid, pidfd, ours)
 
     def enter(self, plan: "Plan", fds: list[int]) -> Birth:
         """A child of ours that is born inside the container's pid namespace.
@@ -125,21 +125,21 @@ class Midwife:
         those to join) and `group` of the container; `stdio` "inherit" or "terminal", `console_socket` and
         `preserve_fds` as for a main process. `fds`: what becomes its 0, 1 and 2; none to inherit ours.
         """
-        ours, theirs = _pair()
-        pid, pidfd = self._bear_inside(f"/proc/{plan['pid']}/ns/pid", 0, plan)
-        if pid == 0:
-            enter.become(plan, theirs, self.cgroups, fds, self.last_capability)
-        theirs.close()
-        return Birth(pid, pidfd, ours)
+        with _Line() as line:
+            pid, pidfd = self._bear_inside(f"/proc/{plan['pid']}/ns/pid", 0, plan)
+            if pid == 0:
+                syscalls.unblock_signals()
+                enter.become(plan, line.theirs, self.cgroups, fds, self.last_capability)
+            return line.to(pid, pidfd)
 
     def run_hooks(self, kinds: tuple[str, ...], hooked: "Plan", state: "Plan") -> Birth:
         """A child that runs them, so that we need not wait; ready when they have succeeded."""
-        ours, theirs = _pair()
-        pid, pidfd = syscalls.clone(0)
-        if pid == 0:
-            _run_hooks(theirs, kinds, hooked, state)
-        theirs.close()
-        return Birth(pid, pidfd, ours)
+        with _Line() as line:
+            pid, pidfd = syscalls.clone(0)
+            if pid == 0:
+                syscalls.unblock_signals()
+                _run_hooks(line.theirs, kinds, hooked, state)
+            return line.to(pid, pidfd)
 
     def _bear(self, plan: "Plan") -> tuple[int, int]:
         flags = plan["clone"] & ~(c.CLONE_NEWCGROUP | c.CLONE_NEWTIME)  # those it makes itself, on its way
@@ -170,8 +170,10 @@ class Midwife:
         """A process cannot change its pid namespace: its parent goes there and comes back."""
         try:
             inside = os.open(pid_namespace, os.O_RDONLY | os.O_CLOEXEC)
-            syscalls.setns(inside, c.CLONE_NEWPID)
-            os.close(inside)
+            try:
+                syscalls.setns(inside, c.CLONE_NEWPID)
+            finally:
+                os.close(inside)
         except OSError as error:
             hint = "a pid namespace must be there before the start"
             raise handshake.failed("pid", f"join {pid_namespace}", error, hint) from None
@@ -232,7 +234,20 @@ def _run_hooks(sock: "_socket.socket", kinds: tuple[str, ...], hooked: "Plan", s
     os._exit(0)
 
 
-def _pair() -> "tuple[_socket.socket, _socket.socket]":
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    ours.setblocking(False)
-    return ours, theirs
+class _Line:
+    """The socket pair that a child speaks on. Whatever goes wrong, no end of it stays open here."""
+
+    def __enter__(self) -> "Self":
+        self.ours, self.theirs = _socket.socketpair(
+            _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+        )
+        self.ours.setblocking(False)
+        return self
+
+    def to(self, pid: int, pidfd: int) -> Birth:
+        return Birth(pid, pidfd, self.ours)
+
+    def __exit__(self, failure: "type[BaseException] | None", *_: object) -> None:
+        self.theirs.close()
+        if failure:
+            self.ours.close()

@@ -39,10 +39,7 @@ def when_dead(loop: "Loop", pidfd: int, then: "Callable[[], None]") -> None:
 
 
 def reap_orphans(children: "set[int]") -> None:
-    """Those whose own parent is gone come to us, and would stay zombies; `children` are reaped elsewhere.
-
-    They come from hooks, and from containers without a pid namespace of their own.
-    """
+    """Those whose own parent is gone come to us, and would stay zombies; `children` are reaped elsewhere."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
             pids = {int(pid) for pid in file.read().split()}

@@ -2,29 +2,27 @@
 
 import os
 
-from agent.runtime import exits
+from agent.runtime import exits, handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.runtime import births
+    from agent.runtime import births, kept
     from agent.runtime.eventloop import Loop
-    from agent.runtime.keeper import Container
 
 
 class HookRuns:
-    def __init__(self, midwife: "births.Midwife", loop: "Loop", reap_orphans: "Callable[[], None]") -> None:
+    def __init__(self, midwife: "births.Midwife", loop: "Loop") -> None:
         self.midwife = midwife
         self.loop = loop
-        self.reap_orphans = reap_orphans
 
     def run(
         self,
-        container: "Container",
+        container: "kept.Container",
         kinds: tuple[str, ...],
         status: str,
-        then: "Callable[[Container, list[str]], None]",
+        then: "Callable[[kept.Container, list[str]], None]",
     ) -> None:
         """Afterwards is told the step and message of a failure, or nothing."""
         entry = container.entry
@@ -33,7 +31,12 @@ class HookRuns:
             "status": status,
             "pid": entry["pid"] if status != "stopped" else 0,
         }
-        container.hooks = runner = self.midwife.run_hooks(kinds, entry["hooks"], state)
+        try:
+            container.hooks = runner = self.midwife.run_hooks(kinds, entry["hooks"], state)
+        except OSError as error:
+            failed = handshake.failed("hook", f"start a process for the {' and '.join(kinds)} hooks", error)
+            then(container, [failed.step, failed.message])
+            return
 
         def hear(_: int) -> None:
             if not runner.hear():
@@ -45,7 +48,6 @@ class HookRuns:
         def over() -> None:
             os.close(runner.pidfd)
             container.hooks = None
-            self.reap_orphans()
             then(container, runner.outcome())
 
         self.loop.watch(runner.sock.fileno(), hear)

@@ -4,6 +4,7 @@ It lies in the run directory, which a reboot empties. A process of ours may be k
 page cache keeps what it wrote; nothing here outlives the machine, so nothing waits for a disk.
 """
 
+import errno
 import marshal
 import os
 
@@ -58,7 +59,9 @@ class Journal:
         path = f"{self.path(entry['container'])}/entry"
         fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, marshal.dumps(entry, 4))
+            raw = marshal.dumps(entry, 4)
+            if os.write(fd, raw) < len(raw):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         finally:
             os.close(fd)
         os.rename(f"{path}.new", path)

@@ -18,6 +18,12 @@ class LaunchFailed(Exception):
         self.message = message
 
 
+def raise_for(answer: "Mapping[str, Any]") -> None:
+    """What a shim answers when it could not."""
+    if failure := answer.get("error"):
+        raise LaunchFailed(*failure)
+
+
 def refused(key: str, why: str) -> LaunchFailed:
     return LaunchFailed("config", f"{key} {why}")
 

@@ -13,7 +13,7 @@ import sys
 
 from agent.linux import constants as c
 from agent.linux import syscalls
-from agent.runtime import cgroup, entries, init, keeper, packets, visitors
+from agent.runtime import cgroup, entries, init, keeper, packets, removals, starts, takeover, visitors
 from agent.runtime.eventloop import Loop
 
 TYPE_CHECKING = False
@@ -39,6 +39,8 @@ class Shim:
         self.keeper = keeper.Keeper(
             (run_dir, state_dir), cgroup_root, self.cgroups, self.loop, self._tell_exit
         )
+        self.removals = removals.Removals(self.keeper)
+        self.starts = starts.Starts(self.keeper, self.removals)
         self.visitors = visitors.Visitors(self.keeper, self.loop, self._tell)
         self.conversations: dict[int, _socket.socket] = {}
         self.begun_before: dict[int, set[str]] = {}
@@ -47,7 +49,7 @@ class Shim:
 
     def run(self) -> None:
         cgroup.join_helpers(self.cgroups, self.cgroup_root)
-        self.keeper.take_over()
+        takeover.take_over(self.keeper, self.starts)
         self.loop.watch(self.listener.fileno(), self._welcome)
         gc.collect()
         gc.freeze()  # children touch fewer pages that they would have to copy
@@ -102,7 +104,7 @@ class Shim:
     def _do(self, sock: "_socket.socket", packet: "Packet", fds: list[int], reply: "Reply") -> None:
         match packet["op"]:
             case "launch":
-                self.keeper.launch(packet["plan"], reply)
+                self.starts.launch(packet["plan"], reply)
             case "list":
                 self._list(sock, packet, reply)
             case "signal":
@@ -111,9 +113,9 @@ class Shim:
                 self.keeper.kill(packet["container"])
                 reply({})
             case "remove":
-                self.keeper.remove(packet["container"], reply)
+                self.removals.remove(packet["container"], reply)
             case "remove_sandbox":
-                self.keeper.remove_group(f"{self.cgroup_root}/{packet['sandbox']}", reply)
+                self.removals.group(f"{self.cgroup_root}/{packet['sandbox']}", reply)
             case "acknowledge":
                 self.keeper.acknowledge(packet["container"])
                 reply({})

@@ -29,14 +29,19 @@ def prepare(plan: "Plan") -> list[int]:
     """By the parent, before it clones: what the child needs to hold, also written into the plan."""
     users = plan["userns"]
     made: list[int] = []
-    for mount in plan["mounts"]:
-        if mount["uid"]:
-            mount["users_fd"], _ = new(mount["uid"], mount["gid"])
-            made.append(mount["users_fd"])
-    if users and not users["path"]:
-        network = bool(plan["clone"] & c.CLONE_NEWNET)
-        plan["userns_fd"], plan["network_fd"] = pair = new(users["uid"], users["gid"], network=network)
-        made += [fd for fd in pair if fd >= 0]
+    try:
+        for mount in plan["mounts"]:
+            if mount["uid"]:
+                mount["users_fd"], _ = new(mount["uid"], mount["gid"])
+                made.append(mount["users_fd"])
+        if users and not users["path"]:
+            network = bool(plan["clone"] & c.CLONE_NEWNET)
+            plan["userns_fd"], plan["network_fd"] = pair = new(users["uid"], users["gid"], network=network)
+            made += [fd for fd in pair if fd >= 0]
+    except BaseException:
+        for fd in made:
+            os.close(fd)
+        raise
     return made
 
 
@@ -56,7 +61,14 @@ def new(uid: "Ranges", gid: "Ranges", *, network: bool = False) -> tuple[int, in
         what = f"make a user namespace: {error.filename}"
         raise handshake.failed("userns", what, error, _HINT) from None
     try:
-        return held.open("user"), held.open("net") if network else -1
+        user = held.open("user")
+        try:
+            return user, held.open("net") if network else -1
+        except BaseException:
+            os.close(user)
+            raise
+    except OSError as error:
+        raise handshake.failed("userns", f"open {error.filename}", error, _HINT) from None
     finally:
         held.close()
 

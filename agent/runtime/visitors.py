@@ -4,7 +4,7 @@ import _socket
 import os
 
 from agent.linux import syscalls
-from agent.runtime import births, exits
+from agent.runtime import births, exits, handshake
 from agent.runtime.eventloop import Loop
 from agent.runtime.keeper import Keeper
 
@@ -63,6 +63,9 @@ class Visitors:
         plan |= {"stdio": "terminal" if is_terminal else "given", "console_socket": -1, "preserve_fds": 0}
         try:
             birth = self.keeper.midwife.enter(plan, [] if is_terminal else fds)
+        except handshake.StepFailed as failure:
+            reply({"error": [failure.step, failure.message]})
+            return
         except OSError as error:
             reply({"error": ["enter", f"{entry['container']}: {error.strerror}; it may have just ended"]})
             return

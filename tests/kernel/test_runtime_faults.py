@@ -175,7 +175,7 @@ async def _remove(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("part", range(_PARTS))
-@pytest.mark.parametrize("begin", ["keeper.launch", "init.become"])
+@pytest.mark.parametrize("begin", ["starts.launch", "init.become"])
 async def test_a_shim_killed_at_any_step_of_a_start_leaves_nothing_and_the_retry_works(
     tmp_path: Path, busybox: Path, begin: str, part: int
 ) -> None:
@@ -187,7 +187,7 @@ async def test_a_shim_killed_at_any_step_of_a_start_leaves_nothing_and_the_retry
                 await _assert_it_runs_once(bench, running)
 
 
-@pytest.mark.parametrize("begin", ["keeper.launch", "init.become"])
+@pytest.mark.parametrize("begin", ["starts.launch", "init.become"])
 async def test_a_logger_killed_at_any_step_of_a_start_delays_nothing_and_loses_nothing(
     tmp_path: Path, busybox: Path, begin: str
 ) -> None:
@@ -200,7 +200,7 @@ async def test_a_logger_killed_at_any_step_of_a_start_delays_nothing_and_loses_n
                 await _assert_it_runs_once(bench, running)
 
 
-@pytest.mark.parametrize("begin", ["keeper.launch", "init.become"])
+@pytest.mark.parametrize("begin", ["starts.launch", "init.become"])
 async def test_an_agent_killed_at_any_step_of_a_start_finds_what_it_had_asked_for(
     tmp_path: Path, busybox: Path, begin: str
 ) -> None:
@@ -233,12 +233,12 @@ async def test_a_shim_killed_at_any_step_of_an_entry_leaves_the_container_as_it_
 
 
 async def test_a_shim_killed_at_any_step_of_a_removal_leaves_nothing(tmp_path: Path, busybox: Path) -> None:
-    steps = await _steps(tmp_path, busybox, "keeper.remove", _remove)
+    steps = await _steps(tmp_path, busybox, "removals.remove", _remove)
     for step in _worth_it(steps, 16):
-        fault = f"keeper.remove:{step}"
+        fault = f"removals.remove:{step}"
         async with faulty(tmp_path / f"{step}", busybox, fault, is_certain=False) as bench:
             await asyncio.wait_for(_remove(bench), 20 * bench.patience)
-            with _at("keeper.remove", step, steps):
+            with _at("removals.remove", step, steps):
                 assert await bench.runtime.containers() == {}
                 assert [group for group in bench.groups() if group.endswith("retried")] == []
                 await bench.runtime.remove_sandbox("box")

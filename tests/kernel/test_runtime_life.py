@@ -240,7 +240,7 @@ async def test_what_agents_are_told_of_containers_stays_small_however_much_they_
     running = await bench.launch("sleep", "60", env={"MUCH": "x" * 100_000})
     await bench.launch("sleep", "60")
 
-    answer = await bench.runtime._ask(op="list", container=running.container)
+    answer = await bench.runtime._line.ask(op="list", container=running.container)
 
     assert [entry["container"] for entry in answer["containers"]] == [running.container]
     assert len(packets.encode(answer)) < 1000
@@ -335,4 +335,4 @@ async def test_who_gives_up_before_the_answer_leaves_no_process_behind(bench: An
     async with asyncio.timeout(20 * bench.patience):
         while (await bench.runtime.usage(running.container)).pids != 1:  # noqa: ASYNC110  no event says it
             await asyncio.sleep(0.02)
-    assert bench.runtime._early == {}
+    assert bench.runtime._visits._early == {}
