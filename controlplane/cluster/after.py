@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from controlplane.cluster import change
-from controlplane.cluster.snapshot import Cluster
+from controlplane.cluster.snapshot import EVERY_NODE, Cluster
 from orch.model.names import ServiceName, TaskId
 from orch.model.task import Wanted
 
@@ -42,6 +42,8 @@ def after_one(cluster: Cluster, one: change.Change, now: float) -> Cluster:
             return cluster.without_revision(service, number)
         case change.ForgetService(name):
             return _service_forgotten(cluster, name)
+        case change.GiveAddress(name, address):
+            return cluster.with_virtual_address(address, name) if cluster.service(name) else cluster
         case change.Tell() | change.Waiting() | change.WakeAt():
             return cluster
         case _:
@@ -81,4 +83,9 @@ def _marked(cluster: Cluster, one: change.MarkNode, now: float) -> Cluster:
 def _service_forgotten(cluster: Cluster, name: ServiceName) -> Cluster:
     for number in list(cluster.revisions_of(name)):
         cluster = cluster.without_revision(name, number)
+    for address in cluster.virtual_addresses(name):
+        cluster = cluster.without_virtual_address(address)
+    for port, holder in cluster.claims.get(EVERY_NODE, {}).items():
+        if holder.owner == name:
+            cluster = cluster.without_claim(f"{EVERY_NODE}/{port}")
     return cluster.without_rollout(name).without_service(name)

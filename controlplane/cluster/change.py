@@ -79,6 +79,14 @@ class ForgetService:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveAddress:
+    """A service gets a virtual address, for good. Only from virtual_address."""
+
+    service: ServiceName
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """An event: what happened and why. From everyone."""
 
@@ -114,6 +122,7 @@ Write = (
     | MarkNode
     | ForgetRevision
     | ForgetService
+    | GiveAddress
     | Tell
 )
 Change = Write | Waiting | WakeAt

@@ -19,6 +19,9 @@ from orch.model.rollout import Rollout
 from orch.model.service import Revision, Service, TaskTemplate
 from orch.model.task import Task, TaskState, TaskStatus, Wanted
 
+EVERY_NODE = "*"
+"""In claims of ports: published on every node, and held by the service itself (see `holder_of`)."""
+
 _NOTHING: Map[Any, Any] = Map()
 _NO_RESOURCES = Resources()
 _Outer = TypeVar("_Outer")
@@ -44,9 +47,11 @@ class Cluster:
     secrets: Map[ObjectName, Secret] = _NOTHING
     namespaces: Map[str, Namespace] = _NOTHING
     claims: Map[str, Map[str, TaskId]] = _NOTHING
-    """Published ports: node → `host_ip:port/protocol` → the task that claimed it."""
+    """Published ports: node or EVERY_NODE → `host_ip:port/protocol` → the task that claimed it."""
     subnets: Map[int, str] = _NOTHING
     """Claimed places in the cluster's range → node."""
+    addresses: Map[str, ServiceName] = _NOTHING
+    """Claimed virtual addresses → service."""
     modified: Map[str, int] = _NOTHING
     """Key in the store → revision of its last write: what guards compare."""
     newer: Map[str, bytes] = _NOTHING
@@ -57,6 +62,8 @@ class Cluster:
     """Derived: what the unfinished tasks of a node hold."""
     requests: Map[tuple[ServiceName, int], Resources] = _NOTHING
     """Derived: what one task of a revision holds."""
+    addresses_by_service: Map[ServiceName, tuple[str, ...]] = _NOTHING
+    """Derived: the virtual addresses of a service."""
 
     # ── look-ups: services ───────────────────────────────────────────────────────────────────────────────
 
@@ -79,6 +86,10 @@ class Cluster:
         return found.template if found else None
 
     # ── look-ups: tasks ──────────────────────────────────────────────────────────────────────────────────
+
+    def virtual_addresses(self, name: ServiceName) -> tuple[str, ...]:
+        """Where the service is reached; empty until it has been looked at."""
+        return self.addresses_by_service.get(name, ())
 
     def task(self, task: TaskId) -> Task | None:
         return self.tasks.get(task.owner, _NOTHING).get(task)
@@ -288,6 +299,26 @@ class Cluster:
     def without_subnet(self, index: int) -> Self:
         return replace(self, subnets=_less(self.subnets, index))
 
+    def with_virtual_address(self, address: str, name: ServiceName) -> Self:
+        known = self.addresses_by_service.get(name, ())
+        return replace(
+            self,
+            addresses=self.addresses.set(address, name),
+            addresses_by_service=self.addresses_by_service.set(name, tuple(sorted({*known, address}))),
+        )
+
+    def without_virtual_address(self, address: str) -> Self:
+        name = self.addresses.get(address)
+        if name is None:
+            return self
+        left = tuple(each for each in self.addresses_by_service.get(name, ()) if each != address)
+        by_service = self.addresses_by_service
+        return replace(
+            self,
+            addresses=_less(self.addresses, address),
+            addresses_by_service=by_service.set(name, left) if left else _less(by_service, name),
+        )
+
     def with_config(self, config: Config) -> Self:
         return replace(self, configs=self.configs.set(config.name, config))
 
@@ -379,6 +410,11 @@ class Cluster:
                 now = allocated.get(task.node, _NO_RESOURCES) - before + requests
                 allocated = allocated.set(task.node, now)
         return allocated
+
+
+def holder_of(name: ServiceName) -> TaskId:
+    """Who holds the claims that are the service's own and no task's."""
+    return TaskId(name.namespace, name.name, 0, 0, 0)
 
 
 def _by_slot(task: Task) -> tuple[int, int, int]:

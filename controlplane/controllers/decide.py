@@ -1,8 +1,8 @@
 """The order in which the promises are kept, each seeing what the former decided.
 
-For a service: rollout (what each slot is to run) → replication (tasks for it) → retention (what is over). The
-loop then asks the scheduler for places for the service's pending tasks. For the nodes: health; whatever it
-marks wakes the services that have tasks there, which then decide for themselves.
+For a service: its virtual address → rollout (what each slot is to run) → replication (tasks for it) → retention
+(what is over). The loop then asks the scheduler for places for the service's pending tasks. For the nodes: health;
+whatever it marks wakes the services that have tasks there, which then decide for themselves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,12 +12,17 @@ from itertools import islice
 from controlplane.cluster.after import after
 from controlplane.cluster.change import Change, Tell, Waiting, WakeAt
 from controlplane.cluster.snapshot import Cluster
-from controlplane.controllers import node_health, replication, retention, rollout
+from controlplane.controllers import node_health, replication, retention, rollout, virtual_address
 from orch.model.names import ServiceName
 
 Decider = Callable[[Cluster, ServiceName, float], Iterator[Change]]
 
-SERVICE_DECIDERS: tuple[Decider, ...] = (rollout.decide, replication.decide, retention.decide)
+SERVICE_DECIDERS: tuple[Decider, ...] = (
+    virtual_address.decide,
+    rollout.decide,
+    replication.decide,
+    retention.decide,
+)
 PORTION = 50
 NO_BOUND = 1_000_000_000
 

@@ -104,6 +104,9 @@ class _Draft:
                 return self._new_group([codec.Drop(keys.revision(name, number))], keys.service(name))
             case change.ForgetService(service=name):
                 return self._new_group(list(_forget_service(self._cluster, name)))
+            case change.GiveAddress(service=name, address=address):
+                claim = codec.Mark(keys.claim_virtual_address(address), codec.named(name))
+                return self._new_group([claim], keys.service(name))
             case change.Tell():
                 return True
             case _:
@@ -166,3 +169,8 @@ def _forget_service(cluster: snapshot.Cluster, name: ServiceName) -> Iterator[co
         yield codec.Drop(keys.revision(name, number))
     if name in cluster.rollouts:
         yield codec.Drop(keys.rollout(name))
+    for address in cluster.virtual_addresses(name):
+        yield codec.Drop(keys.claim_virtual_address(address))
+    for words, holder in cluster.claims.get(snapshot.EVERY_NODE, {}).items():
+        if holder.owner == name:
+            yield codec.Drop(keys.claim_port(f"{snapshot.EVERY_NODE}/{words}"))

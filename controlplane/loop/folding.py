@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _PORTS = f"{keys.CLAIMS}port/"
 _SUBNETS = f"{keys.CLAIMS}subnet/"
+_ADDRESSES = f"{keys.CLAIMS}address/"
 _FOREIGN = (keys.REQUESTS, keys.TOKENS, keys.LEADER)
 
 
@@ -43,12 +44,14 @@ class Step:
             case service.Service():
                 self.cluster = picture.with_service(value)
                 touched.services.add(value.name)
+                touched.endpoints.add(value.name)
             case service.Revision():
                 self.cluster = picture.with_revision(value)
                 touched.services.add(value.service)
             case rollout.Rollout():
                 self.cluster = picture.with_rollout(value)
                 touched.services.add(value.service)
+                touched.endpoints.add(value.service)
             case node.NodeSpec():
                 self.cluster = picture.with_node_spec(value)
                 self._node(value.name, touched)
@@ -75,6 +78,10 @@ class Step:
         elif key.startswith(_SUBNETS):
             self.cluster = self.cluster.with_subnet(int(key[len(_SUBNETS) :]), content.decode())
             touched.nodes.add(content.decode())
+        elif key.startswith(_ADDRESSES):
+            name = codec.name_in(content)
+            self.cluster = self.cluster.with_virtual_address(key[len(_ADDRESSES) :], name)
+            touched.endpoints.add(name)
 
     def drop(self, key: str, touched: "Touched") -> None:
         """The key is gone."""
@@ -85,6 +92,7 @@ class Step:
             name = codec.name_of(key, keys.SERVICES)
             self.cluster = picture.without_service(name)
             touched.services.add(name)
+            touched.endpoints.add(name)
         elif key.startswith(keys.REVISIONS):
             name = codec.name_of(key, keys.REVISIONS)
             self.cluster = picture.without_revision(name, int(key[key.rfind("/") + 1 :]))
@@ -102,6 +110,9 @@ class Step:
             touched.frees = True
         elif key.startswith(_SUBNETS):
             self.cluster = picture.without_subnet(int(key[len(_SUBNETS) :]))
+        elif key.startswith(_ADDRESSES):
+            self.cluster = picture.without_virtual_address(key[len(_ADDRESSES) :])
+            touched.frees = True
         else:
             self._drop_object(key)
 
@@ -159,4 +170,9 @@ class Step:
 
 def _reach(status: task.TaskStatus) -> tuple[object, ...]:
     """What of a status matters to those who want to reach the task."""
-    return (status.state is task.TaskState.RUNNING, status.ready, status.addresses)
+    return (
+        status.state is task.TaskState.RUNNING,
+        status.state.is_final,
+        status.ready,
+        status.addresses,
+    )

@@ -60,6 +60,17 @@ def claimed_by(content: bytes) -> TaskId:
     return wire.decode(content, TaskId)
 
 
+def named(name: ObjectName) -> bytes:
+    """A service as the holder of a claim."""
+    return f"{name.namespace}/{name.name}".encode()
+
+
+def name_in(content: bytes) -> ObjectName:
+    """Which service holds the claim."""
+    namespace, _, name = content.decode().partition("/")
+    return ObjectName(namespace, name)
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """Remove what is under the key."""

@@ -58,6 +58,11 @@ def claim_port(words: str) -> str:
     return f"{CLAIMS}port/{words}"
 
 
+def claim_virtual_address(address: str) -> str:
+    """Where a service is reached, whatever its tasks do; held from its first look until it is forgotten."""
+    return f"{CLAIMS}address/{address}"
+
+
 def claim_subnet(index: int) -> str:
     return f"{CLAIMS}subnet/{index:05d}"
 
