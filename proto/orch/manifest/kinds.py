@@ -40,7 +40,12 @@ def _key(name: str, form: Shape, doc: str, *, default: Any = None, also: str = "
 _TEXTS = Shape("map", "map of strings")
 _DATA = _key("data", _TEXTS, "Entries as text; each can be mounted as a file.")
 _BINARY = _key("binaryData", _TEXTS, "Entries that are no text, in base64.")
-_TYPE = _key("type", Shape("text", "string"), "What it is, in a word of your own.", default="opaque")
+_TYPE = _key(
+    "type",
+    Shape("text", "string"),
+    "A word of your own, or registry: who nodes are at an image registry (keys host, user and password).",
+    default="opaque",
+)
 _TAINTS = _key(
     "taints",
     Shape("list", "list of objects", item=Shape("object", "object", model=_Taint)),
