@@ -12,7 +12,6 @@ from agent.builds.builder import Builder
 from agent.builds.cache import Cache
 from agent.builds.order import BuildFailed, Order, Progress
 from agent.builds.workshop import Workshop
-from agent.images import unpacking
 from agent.images.images import Images
 from agent.images.limits import Limits
 from agent.own_registry import OwnRegistry
@@ -106,7 +105,7 @@ class Builds:
             while (heard := await user.hear()) is not None and heard.WhichOneof("kind") == "context":
                 yield heard.context
 
-        await unpacking.from_chunks(
+        await self._images.unpackers.from_chunks(
             pieces(),
             context,
             size=size,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from agent.images import tar, unpacking
+from agent.images import tar
 from agent.images.library import Image, Library
 from agent.images.limits import Limits
+from agent.images.unpacking import Unpackers
 from orch.oci import image_config, manifest, reference
 from orch.oci.failure import ImageFailure, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
@@ -50,7 +51,9 @@ class Plan:
     references: tuple[Reference, ...]
 
 
-async def import_tar(path: Path, library: Library, platform: Platform, limits: Limits) -> list[Image]:
+async def import_tar(
+    path: Path, library: Library, platform: Platform, limits: Limits, unpackers: Unpackers
+) -> list[Image]:
     """Every image of the archive, added to the library."""
     plans = await asyncio.to_thread(read, path, platform)
     images = []
@@ -58,7 +61,7 @@ async def import_tar(path: Path, library: Library, platform: Platform, limits: L
         with library.holding([layer.diff_id for layer in plan.layers]):
             for layer in plan.layers:
                 if not library.has_layer(layer.diff_id):
-                    await _unpack(path, layer, library, limits)
+                    await _unpack(path, layer, library, limits, unpackers)
             added = asyncio.to_thread(
                 library.add, plan.manifest, plan.config, plan.references, is_imported=True
             )
@@ -81,12 +84,12 @@ def read(path: Path, platform: Platform) -> list[Plan]:
     return plans
 
 
-async def _unpack(path: Path, layer: Layer, library: Library, limits: Limits) -> None:
+async def _unpack(path: Path, layer: Layer, library: Library, limits: Limits, unpackers: Unpackers) -> None:
     root = await asyncio.to_thread(library.new_layer)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.lseek(fd, layer.member.offset, os.SEEK_SET)
-        size = await unpacking.from_file(
+        size = await unpackers.from_file(
             fd, root, size=layer.member.size, digest=layer.digest, diff_id=layer.diff_id, limits=limits
         )
         await asyncio.to_thread(library.adopt, root, layer.diff_id, size)

@@ -8,13 +8,14 @@ import asyncio
 import errno
 import platform
 from collections.abc import Collection, Coroutine, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.images import archive, care, flights, prune, pull, unpacking
+from agent.images import archive, care, flights, prune, pull
 from agent.images.library import Image, Library, Stored
 from agent.images.limits import Limits
+from agent.images.unpacking import Unpackers
 from orch.oci import reference
 from orch.oci.auth import Credentials
 from orch.oci.failure import ImageFailure, Reason
@@ -24,6 +25,8 @@ from orch.oci.registry import CredentialsOf, DoorOf, Registry
 from orch.oci.routes import Routes
 
 Policy = Literal["Always", "IfNotPresent", "Never"]
+
+SETTLED_AFTER_SECONDS = 1.0
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
@@ -39,9 +42,11 @@ class Images:
         self._library = library
         self._registry = registry
         self._limits = limits
-        self._puller = pull.Puller(library, this_platform(), limits)
+        self.unpackers = Unpackers()
+        self._puller = pull.Puller(library, this_platform(), limits, self.unpackers)
         self._pulls: flights.Flights[tuple[Reference, Credentials | None], Image] = flights.Flights()
         self._settling = asyncio.Lock()
+        self._closing = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
         self._made: dict[str, AbstractContextManager[None]] = {}
 
@@ -66,6 +71,8 @@ class Images:
 
     async def close(self) -> None:
         await self._pulls.cancel_all()
+        await self.unpackers.close()
+        self._closing.set()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._registry.close()
         self._library.close()
@@ -110,7 +117,9 @@ class Images:
     async def import_tar(self, path: Path) -> Sequence[Image]:
         """The images in an archive of `docker save` or an OCI layout. Raises PullFailed."""
         with _failing():
-            found = await archive.import_tar(path, self._library, this_platform(), self._limits)
+            found = await archive.import_tar(
+                path, self._library, this_platform(), self._limits, self.unpackers
+            )
         self._behind_the_scenes(self._settle())
         return found
 
@@ -149,7 +158,7 @@ class Images:
         with _failing():
             root = await asyncio.to_thread(self._library.new_layer)
             with blob.open("rb") as file:
-                size = await unpacking.from_file(
+                size = await self.unpackers.from_file(
                     file.fileno(),
                     root,
                     size=descriptor.size,
@@ -213,8 +222,12 @@ class Images:
         return await asyncio.to_thread(prune.prune, self._library, frozenset(in_use), older_than)
 
     async def _settle(self) -> None:
+        """A while after a pull: its disk and processors are for the next one, which often follows."""
         async with self._settling:
-            await asyncio.to_thread(self._library.settle)
+            while self._library.has_unsettled:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), SETTLED_AFTER_SECONDS)
+                await asyncio.to_thread(self._library.settle)
 
     def _behind_the_scenes(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from agent.images import tar
 from agent.images.limits import Limits
-from agent.images.stream import Read, Stream
+from agent.images.stream import Ahead, Read, Stream
 from agent.images.tree import Tree
 from orch.oci.failure import ImageFailure, Reason, bad_image
 
@@ -50,9 +50,9 @@ class Unpacked(NamedTuple):
     entries: int
 
 
-def unpack(read: Read, root: str, expected: Expected, limits: Limits) -> Unpacked:
+def unpack(read: Read, root: str, expected: Expected, limits: Limits, ahead: Ahead = iter) -> Unpacked:
     """The layer of `expected.size` bytes that `read` yields, unpacked beneath the empty directory `root`."""
-    stream = Stream(read, expected.size, limits)
+    stream = Stream(read, expected.size, limits, ahead)
     writer = _Writer(Tree(root, limits.depth), stream)
     count = 0
     try:

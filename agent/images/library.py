@@ -124,6 +124,11 @@ class Library:
         return diff_id in self._layers
 
     @property
+    def has_unsettled(self) -> bool:
+        """Whether a power cut now would cost a layer."""
+        return bool(self._unsettled)
+
+    @property
     def images(self) -> tuple[Stored, ...]:
         return tuple(self._images.values())
 

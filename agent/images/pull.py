@@ -1,14 +1,14 @@
 """From a reference to an image in the library: the flow on one screen."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.images import flights, unpacking
+from agent.images import flights
 from agent.images.library import Image, Library
 from agent.images.limits import Limits
+from agent.images.unpacking import Unpackers
 from orch.oci import image_config, manifest
 from orch.oci.failure import ImageFailure, Reason, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
@@ -17,7 +17,8 @@ from orch.oci.registry import Fetched, Registry
 
 _LIES = {Reason.DIGEST_MISMATCH, Reason.BAD_IMAGE}
 """What may be a mirror's fault, and not the registry's."""
-LAYERS_AT_ONCE = max(2, min(4, os.cpu_count() or 2))
+LAYERS_AT_ONCE = 6
+"""As podman and skopeo: enough that one slow layer holds up no other, few enough for a small registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ class _Layer:
 class Puller:
     """Fetches images; what two pulls have in common is fetched once."""
 
-    def __init__(self, library: Library, platform: Platform, limits: Limits) -> None:
+    def __init__(self, library: Library, platform: Platform, limits: Limits, unpackers: Unpackers) -> None:
         self._library = library
+        self._unpackers = unpackers
         self._platform = platform
         self._limits = limits
         self._layers: flights.Flights[str, None] = flights.Flights()
@@ -41,7 +43,11 @@ class Puller:
         if self._library.find(ref) and (known := self._library.find(ref.pinned(await registry.resolve(ref)))):
             await asyncio.to_thread(self._library.name, known.digest, [ref])
             return replace(known, reference=str(ref))
-        named = await registry.manifest(ref)
+        warming = asyncio.create_task(self._unpackers.warm())
+        try:
+            named = await registry.manifest(ref)
+        finally:
+            await warming
         chosen = await self._for_this_platform(ref, named, registry)
         parsed = _an_image(chosen, ref)
         config_body = await registry.small_blob(ref, parsed.config)
@@ -78,7 +84,8 @@ class Puller:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for diff_id, layer in missing.items():
+                largest_first = sorted(missing.items(), key=lambda each: -each[1].descriptor.size)
+                for diff_id, layer in largest_first:
                     group.create_task(
                         self._layers.join(diff_id, self._fetching(ref, layer, registry), told(diff_id))
                     )
@@ -112,7 +119,7 @@ class Puller:
 
         root = await asyncio.to_thread(self._library.new_layer)
         try:
-            size = await unpacking.from_chunks(
+            size = await self._unpackers.from_chunks(
                 chunks,
                 root,
                 size=layer.descriptor.size,

@@ -4,16 +4,15 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import IO, cast
 
-import zstandard
-
 from agent.images.limits import Limits
 from orch.oci.failure import ImageFailure, Reason, bad_image
 
 try:
-    from isal import isal_zlib as zlib  # the extra `fast`: three times the speed
-except ImportError:
-    import zlib
+    from isal import isal_zlib as zlib  # takes half the time
+except ImportError:  # a machine that is neither x86-64 nor arm64
+    import zlib  # type: ignore[no-redef]
 
+_NOT_SOUND = cast("type[Exception]", zlib.error)
 _CHUNK = 1 << 18
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -21,16 +20,38 @@ _ZSTD_WINDOW = 128 << 20
 """Bytes; what `zstd -d` accepts by default. More would be memory spent on a stranger's word."""
 
 Read = Callable[[int], bytes]
+Ahead = Callable[[Iterator[bytes]], Iterator[bytes]]
+
+
+class Head:
+    """What is read, with a look at its beginning, so that what takes it apart is there before the reader is shut in."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._head = b""
+
+    def look(self) -> None:
+        while len(self._head) < len(_ZSTD) and (more := self._read(len(_ZSTD) - len(self._head))):
+            self._head += more
+        if self._head == _ZSTD:
+            import zstandard  # noqa: F401  14 ms, for the few layers that need it
+
+    def read(self, count: int) -> bytes:
+        if self._head:
+            head, self._head = self._head[:count], self._head[count:]
+            return head
+        return self._read(count)
 
 
 class Stream:
     """The uncompressed bytes, in the portions the reader asks for."""
 
-    def __init__(self, read: Read, size: int, limits: Limits) -> None:
+    def __init__(self, read: Read, size: int, limits: Limits, ahead: Ahead = iter) -> None:
+        """`ahead` may take the chunks before they are asked for, elsewhere."""
         self._blob = _Blob(read, size)
         self._limits = limits
         self._plain_digest = hashlib.sha256()
-        self._chunks = _decompressed(self._blob)
+        self._chunks = ahead(_decompressed(self._blob))
         self._rest = memoryview(b"")
         self.length = 0
 
@@ -140,7 +161,7 @@ def _gunzipped(blob: _Blob, chunk: bytes) -> Iterator[bytes]:
         while chunk:
             try:
                 plain = inflate.decompress(chunk, _CHUNK)
-            except zlib.error as problem:
+            except _NOT_SOUND as problem:
                 raise bad_image(f"a layer is not sound gzip: {problem}") from None
             if plain:
                 yield plain
@@ -157,6 +178,8 @@ def _gunzipped(blob: _Blob, chunk: bytes) -> Iterator[bytes]:
 
 
 def _unzstded(blob: _Blob, chunk: bytes) -> Iterator[bytes]:
+    import zstandard
+
     source = _Joined(blob, chunk)
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     try:

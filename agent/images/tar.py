@@ -215,9 +215,10 @@ def _check_sum(header: bytes) -> None:
     """Old tools summed signed bytes."""
     digits = header[148:156].strip(b" \0")
     said = int(digits, 8) if digits.isdigit() and not set(digits) & set(b"89") else -1
-    rest = header[:148] + header[156:]
-    total = sum(rest) + 8 * 32
-    if said not in {total, total - 256 * sum(byte > 127 for byte in rest)}:
+    total = sum(header) - sum(header[148:156]) + 8 * 32
+    if said == total:
+        return
+    if said != total - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):
         raise bad_image("a layer is not a tar archive, or it is damaged: a header's checksum is wrong")
 
 

@@ -1,17 +1,19 @@
-"""The process that unpacks one layer: blob on stdin, verdict on stdout.
+"""The process that unpacks one layer: blob on descriptor 0, verdict on descriptor 1.
 
 A process of its own, so that the agent's loop and memory never feel a layer, and confined: its
 root is the layer's directory, it holds no descriptor but its pipes, and the kernel does for it
-what unpacking needs (`confinement`) and nothing else. Imports next to nothing
-(no json, which costs a third of its start).
+what unpacking needs (`confinement`) and nothing else. Born of the `nursery`.
 """
 
 import os
 import resource
 import sys
 
-from agent.images import confinement, layers
+from agent.images import confinement, layers, stream
+from agent.images.ahead import Ahead
 from agent.images.limits import Limits
+from agent.images.order import Order
+from agent.linux import constants as c
 from agent.linux import syscalls
 from orch.oci.failure import ImageFailure, bad_image
 
@@ -20,15 +22,15 @@ _DESCRIPTORS = 512
 """More than the deepest tree needs: a walk holds one for each level."""
 
 
-def main() -> None:
-    """The order comes as arguments, in the sequence `unpacking` writes them."""
-    root, size, digest, diff_id, *bounds = sys.argv[1:]
-    limits = Limits(*(int(bound) for bound in bounds))
+def unpack(order: Order) -> None:
+    """Does it, and says how it went."""
+    blob = stream.Head(lambda count: os.read(0, count))
     try:
-        _confine(root, limits)
-        found = layers.unpack(
-            lambda count: os.read(0, count), "/", layers.Expected(int(size), digest, diff_id), limits
-        )
+        blob.look()
+        ahead = Ahead()
+        _confine(order.root, order.limits)
+        expected = layers.Expected(order.size, order.digest, order.diff_id)
+        found = layers.unpack(blob.read, "/", expected, order.limits, ahead.of)
     except ImageFailure as failure:
         _answer(failure.reason, failure.message)
     except MemoryError:
@@ -53,7 +55,10 @@ def _confine(root: str, limits: Limits) -> None:
     ):
         resource.setrlimit(what, (most, most))
     if filtered := confinement.program():
-        syscalls.seccomp_filter(filtered)
+        threads = (
+            c.SECCOMP_FILTER_FLAG_TSYNC | c.SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+        )  # all that there are, or none
+        syscalls.seccomp_filter(filtered, threads)
 
 
 def _answer(word: str, rest: str) -> None:

@@ -1,0 +1,149 @@
+"""Unpackers and the process that they are born from."""
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.images import unpacking
+from agent.images.limits import Limits
+from agent.images.unpacking import Unpackers
+from orch.oci import build
+from orch.oci.failure import ImageFailure
+
+pytestmark = pytest.mark.root
+
+
+@asynccontextmanager
+async def some_unpackers(idle_seconds: float = unpacking.IDLE_SECONDS) -> AsyncIterator[Unpackers]:
+    found = Unpackers(idle_seconds)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+async def unpack(unpackers: Unpackers, root: Path) -> int:
+    layer = build.layer([build.Item("a", b"content")])
+    root.mkdir()  # noqa: ASYNC240  a moment
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield layer.blob
+
+    return await unpackers.from_chunks(
+        chunks(),
+        root,
+        size=len(layer.blob),
+        digest="sha256:" + hashlib.sha256(layer.blob).hexdigest(),
+        diff_id=layer.diff_id,
+        limits=Limits(),
+        received=lambda _: None,
+    )
+
+
+def nursery_of(unpackers: Unpackers) -> int:
+    assert unpackers._nursery
+    return unpackers._nursery.pid
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def test_layers_are_unpacked_by_children_of_one_process(tmp_path: Path) -> None:
+    async with some_unpackers() as unpackers:
+        await unpack(unpackers, tmp_path / "one")
+        first = nursery_of(unpackers)
+
+        await asyncio.gather(*(unpack(unpackers, tmp_path / f"layer-{n}") for n in range(8)))
+
+        assert nursery_of(unpackers) == first
+        assert (tmp_path / "layer-7" / "a").read_bytes() == b"content"
+
+
+async def test_a_nursery_that_was_killed_is_followed_by_another(tmp_path: Path) -> None:
+    async with some_unpackers() as unpackers:
+        await unpack(unpackers, tmp_path / "one")
+        os.kill(nursery_of(unpackers), signal.SIGKILL)
+
+        await unpack(unpackers, tmp_path / "two")
+
+        assert (tmp_path / "two" / "a").read_bytes() == b"content"
+
+
+async def test_who_gives_up_leaves_no_unpacker(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    begun = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"\x1f\x8b\x08\0"
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with some_unpackers() as unpackers:
+        waiting = asyncio.create_task(
+            unpackers.from_chunks(
+                endless(),
+                tmp_path / "root",
+                size=1000,
+                digest="",
+                diff_id="",
+                limits=Limits(),
+                received=lambda _: None,
+            )
+        )
+        await begun.wait()
+        assert len(children_of(nursery_of(unpackers))) == 1
+
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        assert [pid for pid in children_of(nursery_of(unpackers)) if runs(pid)] == []
+
+
+def runs(pid: int) -> bool:
+    """One that has ended may not be reaped yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_an_unpacker_that_is_killed_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    nursery = -1
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"\x1f\x8b\x08\0"
+        for pid in children_of(nursery):
+            os.kill(pid, signal.SIGKILL)
+        yield bytes(996)
+
+    async with some_unpackers() as unpackers:
+        await unpackers.warm()
+        nursery = nursery_of(unpackers)
+        with pytest.raises(ImageFailure, match=r"ended without a verdict: killed"):
+            await unpackers.from_chunks(
+                chunks(),
+                tmp_path / "root",
+                size=1000,
+                digest="",
+                diff_id="",
+                limits=Limits(),
+                received=lambda _: None,
+            )
+
+
+async def test_a_nursery_without_work_ends(tmp_path: Path) -> None:
+    async with some_unpackers(idle_seconds=0.0) as unpackers:
+        await unpack(unpackers, tmp_path / "one")
+        process = unpackers._nursery
+        assert process
+
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
