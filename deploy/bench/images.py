@@ -179,7 +179,7 @@ async def _docker(image: str, _place: Path) -> None:
 
 
 async def _forget(name: str, place: Path, host: str) -> None:
-    """So that the next turn begins anew. Files stay until the end: after a removal of many ext4 is slow for a minute."""
+    """So that the next turn begins anew. Files stay until the end: after a removal of many ext4 is slow for a while."""
     match name:
         case "orch":
             await _AGENTS.pop(place).close()
