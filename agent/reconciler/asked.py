@@ -13,6 +13,9 @@ from orch.model.task import Wanted
 FileKey = tuple[bool, str, str, int]
 """Of a config or secret: is it a secret, namespace, name, version."""
 
+UNDRAINED_SECONDS = 10.0
+"""After this long a task ends also when nobody says that the nodes have let go of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -25,6 +28,8 @@ class Asked:
     wanted: Wanted = Wanted.RUN
     stop_since: float = 0.0
     """When this node was first told to stop it."""
+    drained_since: float = 0.0
+    """When this node was first told that no node leads anybody to it any more; 0 is not yet."""
     missing: tuple[str, ...] = ()
     """What has not come yet and must, before it starts: `secret db, version 3`."""
 
@@ -36,6 +41,11 @@ class Asked:
     def hostname(self) -> str:
         """What its containers call their machine."""
         return self.template.hostname or self.id.name
+
+    @property
+    def leaves_at(self) -> float:
+        """Of one that is to stop: when it may be told so, its connections having drained."""
+        return (self.drained_since or self.stop_since + UNDRAINED_SECONDS) + self.template.drain_delay
 
     @property
     def stop_after(self) -> float | None:
@@ -69,12 +79,14 @@ def tasks_of(
             continue
         files = tuple(_words(each) for each in sorted(files_of(task.id.namespace, template) - have))
         waits = alone if template.on_node_loss.action is NodeLoss.STOP_AFTER else ()
+        before = known.get(task.id.key)
         found[task.id.key] = Asked(
             id=task.id,
             revision=task.revision,
             template=template,
             wanted=task.wanted,
-            stop_since=_stop_since(task.wanted, known.get(task.id.key), now),
+            stop_since=_since(task.wanted is Wanted.STOP, before.stop_since if before else 0.0, now),
+            drained_since=_since(task.drained, before.drained_since if before else 0.0, now),
             missing=(*files, *lacking, *waits),
         )
     return found
@@ -110,10 +122,9 @@ def mounts_of(container: ContainerSpec) -> Iterator[tuple[bool, FileMount]]:
     yield from ((True, mount) for mount in container.secrets)
 
 
-def _stop_since(wanted: Wanted, before: "Asked | None", now: float) -> float:
-    if wanted is Wanted.RUN:
-        return 0.0
-    return before.stop_since if before is not None and before.stop_since else now
+def _since(is_so: bool, before: float, now: float) -> float:
+    """When it was first so."""
+    return (before or now) if is_so else 0.0
 
 
 def _template_key(each: AssignedTemplate) -> tuple[str, str, int, int]:

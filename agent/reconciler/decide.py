@@ -22,7 +22,7 @@ def decide(asked: Asked, seen: Observed, now: float, alone_since: float | None) 
     if seen.final is not None:
         return step.Waiting("it has ended")
     if asked.wanted is Wanted.STOP:
-        return _stop(asked, seen, now, asked.stop_since + asked.template.drain_delay)
+        return _stop(asked, seen, now, asked.leaves_at)
     deadline = alone_until(asked, alone_since)
     if deadline is not None and now >= deadline:
         return _stop(asked, seen, now, now, reason="NodeAlone", message=_ALONE)

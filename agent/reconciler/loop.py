@@ -302,7 +302,7 @@ class Loop:
             self._forget(key)
             return
         since = work.asked.stop_since or self._clock()
-        work.asked = replace(work.asked, wanted=Wanted.STOP, stop_since=since)
+        work.asked = replace(work.asked, wanted=Wanted.STOP, stop_since=since, drained_since=since)
         self._look(key)
 
     def _forget(self, key: str) -> None:

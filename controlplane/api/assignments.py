@@ -6,7 +6,7 @@ from controlplane.cluster import snapshot
 from orch.model.assignment import AssignedTask, AssignedTemplate, File, PeerNode
 from orch.model.config import Config, Secret
 from orch.model.container import FileMount
-from orch.model.names import ObjectName, ServiceName
+from orch.model.names import ObjectName, ServiceName, TaskId
 from orch.model.service import TaskTemplate
 from orch.model.task import Task, Wanted
 from orch.oci import reference
@@ -21,10 +21,18 @@ Mounts = dict[tuple[ServiceName, int], tuple[FileKey, ...]]
 Versions = Callable[[FileKey], Config | Secret | None]
 
 
-def tasks_for(cluster: snapshot.Cluster, node: str) -> tuple[AssignedTask, ...]:
-    """All that were given to the node and are not forgotten; one that is over is only kept, never run."""
-    tasks = sorted(cluster.tasks_on(node), key=_in_order)
-    return tuple(AssignedTask(task.id, task.revision, _wanted(cluster, task)) for task in tasks)
+def tasks_for(
+    cluster: snapshot.Cluster, node: str, is_drained: Callable[[TaskId], bool] = lambda _: True
+) -> tuple[AssignedTask, ...]:
+    """All that were given to the node and are not forgotten; one that is over is only kept, never run.
+
+    `is_drained` says of one that is to stop whether no node leads anybody to it any more.
+    """
+    return tuple(
+        AssignedTask(task.id, task.revision, wanted, wanted is Wanted.STOP and is_drained(task.id))
+        for task in sorted(cluster.tasks_on(node), key=_in_order)
+        for wanted in (_wanted(cluster, task),)
+    )
 
 
 def templates_for(cluster: snapshot.Cluster, node: str) -> tuple[AssignedTemplate, ...]:

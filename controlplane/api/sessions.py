@@ -213,6 +213,8 @@ class Sessions:
     def _on_acknowledgement(self, session: conversation.Conversation, said: Any) -> None:
         if not said.refusal:
             session.acknowledged[said.section] = said.version
+            if said.section == "endpoints":
+                self._teller.acknowledged(session)
             return
         log.warning("%s refused its %s: %s", session.node, said.section, said.refusal)
         message = f"refused its {said.section}: {said.refusal}"

@@ -7,13 +7,12 @@ many sections share (a template, the endpoints of a service) are encoded once.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from controlplane.api import assignments, conversation, registry_secrets
+from controlplane.api import assignments, conversation, endpoint_book, registry_secrets
 from controlplane.loop import picture
 from controlplane.store import leadership
 from orch import wire
-from orch.model.assignment import AssignedTask, AssignedTemplate, ServiceEndpoints
+from orch.model.assignment import AssignedTask, AssignedTemplate
 from orch.model.cluster import Stamp
 from orch.model.config import Secret
 from orch.model.names import ServiceName
@@ -22,8 +21,6 @@ from orch.v1 import sessions_pb2, values_pb2
 REST_FACTOR = 2.0
 """After telling, others have the processor for so many times as long."""
 ENDPOINTS_REST_FACTOR = 8.0
-
-Endpoints = Callable[[Any, ServiceName], ServiceEndpoints]
 
 
 @dataclass(slots=True)
@@ -43,28 +40,24 @@ class Teller:
         seen: picture.Picture,
         leader: leadership.Leadership,
         opened: Callable[[Secret], Mapping[str, bytes]],
-        endpoints: Endpoints,
+        endpoints: endpoint_book.Endpoints,
     ) -> None:
         self._picture = seen
         self._leader = leader
         self._opened = opened
-        self._endpoints_of = endpoints
+        self._book = endpoint_book.EndpointBook(endpoints)
         self._sessions: dict[str, conversation.Conversation] = {}
         self._told: dict[str, _Told] = {}
         self._version = 0
         self._due: set[str] = set()
         self._peers_due: set[str] = set()
         self._endpoints_due: set[str] = set()
-        self._stale_services: set[ServiceName] = set()
-        self._endpoints: dict[ServiceName, ServiceEndpoints] = {}
-        self._endpoint_messages: dict[ServiceName, values_pb2.ServiceEndpoints] = {}
         self._rest_until = 0.0
         self._endpoints_rest_until = 0.0
         self._endpoints_waiting = False
-        self._endpoints_version = 0
         self._scheduled = False
-        self._knows_services = False
         self._templates: dict[tuple[ServiceName, int, int], values_pb2.AssignedTemplate] = {}
+        self._patience: asyncio.TimerHandle | None = None
         self._credentials = registry_secrets.RegistrySecrets(opened)
         seen.listen(self._on_touched)
 
@@ -84,6 +77,12 @@ class Teller:
         """A node is there no more, unless it has begun anew meanwhile."""
         if self._sessions.get(session.node) is session:
             del self._sessions[session.node], self._told[session.node]
+            self._settle_leaving()
+
+    def acknowledged(self, session: conversation.Conversation) -> None:
+        """A node has taken over its endpoints: whoever left them may be told to end."""
+        if self._sessions.get(session.node) is session:
+            self._settle_leaving()
 
     def stamp(self, epoch: int) -> Stamp:
         """Which cluster, life, leader and revision speak."""
@@ -94,15 +93,15 @@ class Teller:
     # ── what is due ──────────────────────────────────────────────────────────────────────────────────────
 
     def _on_touched(self, touched: picture.Touched) -> None:
-        self._stale_services |= touched.endpoints
+        self._book.touch(touched.endpoints)
         if touched.nodes:  # their tasks can be reached again, or no longer
             for name in touched.nodes:
-                self._stale_services.update(task.id.owner for task in self._picture.cluster.tasks_on(name))
+                self._book.touch(task.id.owner for task in self._picture.cluster.tasks_on(name))
             self._peers_due.update(self._sessions)
         self._due |= touched.assigned & self._sessions.keys()
         if any(map(registry_secrets.concerns, touched.keys)):
             self._due.update(self._sessions)
-        if self._due or self._peers_due or self._stale_services:
+        if self._due or self._peers_due or self._book.is_stale():
             self._schedule()
 
     def _schedule(self) -> None:
@@ -121,6 +120,8 @@ class Teller:
         loop = asyncio.get_running_loop()
         began = loop.time()
         stamp = wire.to_wire(self.stamp(epoch))
+        if self._book.is_stale() or self._endpoints_due:
+            self._flush_endpoints(stamp)
         due, self._due = self._due, set()
         mounts: assignments.Mounts = {}
         images: dict[ServiceName, frozenset[str]] = {}
@@ -130,8 +131,6 @@ class Teller:
         for name in peers & self._sessions.keys():
             self._tell_peers(name, stamp)
         self._rest_until = loop.time() + (loop.time() - began) * REST_FACTOR
-        if self._stale_services or self._endpoints_due:
-            self._flush_endpoints(stamp)
 
     def _flush_endpoints(self, stamp: values_pb2.Stamp) -> None:
         """They go to everybody, so they rest longer."""
@@ -140,6 +139,7 @@ class Teller:
         if began >= self._endpoints_rest_until:
             self._refresh_endpoints()
             self._tell_endpoints(stamp)
+            self._settle_leaving()
             self._endpoints_rest_until = loop.time() + (loop.time() - began) * ENDPOINTS_REST_FACTOR
         elif not self._endpoints_waiting:
             self._endpoints_waiting = True
@@ -167,7 +167,7 @@ class Teller:
                 stamp=stamp, version=self._next(), files=map(wire.to_wire, found)
             )
             self._push(name, "files", sessions_pb2.SessionDown(files=message))
-        tasks = assignments.tasks_for(cluster, name)
+        tasks = assignments.tasks_for(cluster, name, self._book.is_drained)
         kept = assignments.kept_images_for(cluster, name, images)
         if self._is_new(name, "tasks", (tasks, kept)):
             templates = [self._template(each) for each in assignments.templates_for(cluster, name)]
@@ -200,39 +200,41 @@ class Teller:
             self._push(name, "peers", sessions_pb2.SessionDown(peers=section))
 
     def _refresh_endpoints(self) -> None:
-        cluster = self._picture.cluster
-        stale, self._stale_services = self._stale_services, set()
-        if not self._knows_services:
-            self._knows_services = True
-            stale |= set(cluster.tasks) | set(cluster.services)
-        for name in stale:
-            now = self._endpoints_of(cluster, name)
-            if not now.endpoints and name not in cluster.services:
-                changed = self._endpoints.pop(name, None) is not None
-                self._endpoint_messages.pop(name, None)
-            elif self._endpoints.get(name) != now:
-                changed = True
-                self._endpoints[name] = now
-                self._endpoint_messages[name] = wire.to_wire(now)
-            else:
-                changed = False
-            if changed:
-                self._endpoints_version += 1
-                self._endpoints_due.update(self._sessions)
+        before = self._book.version
+        self._due |= self._book.refresh(self._picture.cluster, asyncio.get_running_loop().time())
+        if self._book.version != before:
+            self._endpoints_due.update(self._sessions)
 
     def _tell_endpoints(self, stamp: values_pb2.Stamp) -> None:
         due, self._endpoints_due = self._endpoints_due & self._sessions.keys(), set()
-        due = {name for name in due if self._is_new(name, "endpoints", self._endpoints_version)}
+        due = {name for name in due if self._is_new(name, "endpoints", self._book.version)}
         if not due:
             return
+        version = self._next()
         section = values_pb2.EndpointSection(
             stamp=stamp,
-            version=self._next(),
-            services=[self._endpoint_messages[name] for name in sorted(self._endpoint_messages)],
+            version=version,
+            services=self._book.messages(),
         )
         message = sessions_pb2.SessionDown(endpoints=section).SerializeToString()
         for name in due:
             self._sessions[name].push("endpoints", message)
+        self._book.sent(version)
+
+    def _settle_leaving(self) -> None:
+        """Some may have been let go of by everybody, and may be told to end."""
+        loop = asyncio.get_running_loop()
+        acknowledged = {
+            name: session.acknowledged.get("endpoints", 0) for name, session in self._sessions.items()
+        }
+        self._due |= self._book.let_go(self._picture.cluster, acknowledged, loop.time())
+        if self._due:
+            self._schedule()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if (due := self._book.next_due()) is not None:
+            self._patience = loop.call_at(due, self._settle_leaving)
 
     # ── small parts ──────────────────────────────────────────────────────────────────────────────────────
 

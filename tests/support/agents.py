@@ -85,6 +85,8 @@ class Agent:
     asks: list[Any] = field(default_factory=list)
     welcomed: asyncio.Event = field(default_factory=asyncio.Event)
     on_tasks: Callable[[Any], None] | None = None
+    mute: set[str] = field(default_factory=set)
+    """Sections that are not acknowledged."""
 
     def __post_init__(self) -> None:
         self._up: asyncio.Queue[Any] = asyncio.Queue()
@@ -123,6 +125,11 @@ class Agent:
             sequence=next(self._batches), statuses=[wire.to_wire(each) for each in statuses]
         )
         self._up.put_nowait(pb.SessionUp(statuses=batch))
+
+    def acknowledge(self, section: str) -> None:
+        """The newest that was told."""
+        said = pb.Acknowledgement(section=section, version=self.told[section].version)
+        self._up.put_nowait(pb.SessionUp(acknowledgement=said))
 
     def status(self, task: TaskId, state: TaskState, *, ready: bool = False, **more: Any) -> TaskStatus:
         """A status as this node would report it now."""
@@ -177,8 +184,8 @@ class Agent:
             section = getattr(message, kind)
             self.told[kind] = section
             self.versions.setdefault(kind, []).append(section.version)
-            said = pb.Acknowledgement(section=kind, version=section.version)
-            self._up.put_nowait(pb.SessionUp(acknowledgement=said))
+            if kind not in self.mute:
+                self.acknowledge(kind)
             if kind == "tasks":
                 self._act(section)
         elif kind == "welcome":

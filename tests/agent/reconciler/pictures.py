@@ -47,7 +47,7 @@ def an_asked(
 
 
 def stopped(asked: Asked, since: float = NOW) -> Asked:
-    return replace(asked, wanted=Wanted.STOP, stop_since=since)
+    return replace(asked, wanted=Wanted.STOP, stop_since=since, drained_since=since)
 
 
 def running(name: str = "main", run: int = 1, **more: Any) -> Container:

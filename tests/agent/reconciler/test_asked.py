@@ -1,6 +1,8 @@
 """From the control plane's sections to what is asked, task by task."""
 
-from agent.reconciler.asked import files_in, is_whole, tasks_of
+from dataclasses import replace
+
+from agent.reconciler.asked import UNDRAINED_SECONDS, files_in, is_whole, tasks_of
 from orch.model.assignment import AssignedTask, AssignedTemplate, File, FileSection, TaskSection
 from orch.model.cluster import Stamp
 from orch.model.container import ContainerSpec, FileMount
@@ -61,3 +63,16 @@ def test_what_must_not_run_alone_waits_for_contact() -> None:
         found = tasks_of(a_section(template), frozenset(), {}, 5.0, alone=("a word",))
 
         assert found[TASK.key].missing == missing
+
+
+def test_a_drain_begins_when_the_nodes_have_let_go_or_after_long_enough() -> None:
+    section = a_section(a_template(), Wanted.STOP)
+    told = tasks_of(section, frozenset(), {}, 5.0)
+    drained = replace(section, tasks=tuple(replace(each, drained=True) for each in section.tasks))
+
+    later = tasks_of(drained, frozenset(), told, 9.0)
+
+    delay = told[TASK.key].template.drain_delay
+    assert told[TASK.key].leaves_at == 5.0 + UNDRAINED_SECONDS + delay
+    assert later[TASK.key].leaves_at == 9.0 + delay
+    assert tasks_of(drained, frozenset(), later, 12.0)[TASK.key].leaves_at == 9.0 + delay
