@@ -11,6 +11,7 @@ mount -t tmpfs shm /dev/shm
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t securityfs securityfs /sys/kernel/security
 for directory in /run /tmp /var/tmp; do
     case "$project/" in
         "$directory"/*) ;;

@@ -1,7 +1,7 @@
 """`make test-systemd-orchrun`: orchrun with systemd's cgroup manager, on an emulated machine that boots with it.
 
 A container is a transient scope: its limits are systemd's and the cgroup's, and no unit is left of it. The same
-on cgroup v1. podman is this host's, where it has one.
+on cgroup v1. podman and dockerd are this host's, where it has them.
 """
 
 import json
@@ -31,8 +31,9 @@ _LIMITS = {
     "pids": {"limit": 30},
 }
 _V1_WORDS = ("systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=1")
-_CALLERS = ("podman", "conmon")
+_CALLERS = ("podman", "conmon", "dockerd", "docker", "containerd", "containerd-shim-runc-v2")
 _HOST = "/opt/host"
+_DAEMON_WITHIN_SECONDS = 300.0
 
 
 def main(versions: list[str]) -> int:
@@ -200,7 +201,6 @@ def podman_keeps_its_containers_in_scopes(machine: Machine) -> None:
     if machine.ask(f"test -x {_HOST}/bin/podman")[0]:
         supplies.say("    podman is not on this host: left out")
         return
-    machine.run(f"echo {_HOST}/lib > /etc/ld.so.conf.d/host.conf && ldconfig")
     podman = (
         f"{_HOST}/bin/podman --cgroup-manager systemd --events-backend none "
         f"--conmon {_HOST}/bin/conmon --runtime /opt/orch/bin/orchrun"
@@ -219,6 +219,58 @@ def podman_keeps_its_containers_in_scopes(machine: Machine) -> None:
     machine.run(f"{podman} update --memory 48m {name} || true")
     machine.run(f"{podman} rm --force --time 0 {name}", 300)
     machine.until(f"! systemctl list-units --all --plain --no-legend | grep -q {name}")
+
+
+def dockerd_keeps_its_containers_in_scopes(machine: Machine) -> None:
+    if machine.ask(f"test -x {_HOST}/bin/dockerd && test -x {_HOST}/bin/containerd-shim-runc-v2")[0]:
+        supplies.say("    dockerd is not on this host: left out")
+        return
+    runtimes = {"orchrun": {"path": "/opt/orch/bin/orchrun"}}
+    machine.put(
+        "/etc/docker/daemon.json",
+        json.dumps(
+            {
+                "runtimes": runtimes,
+                "default-runtime": "orchrun",
+                "exec-opts": ["native.cgroupdriver=systemd"],
+                "storage-driver": "vfs",
+                "bridge": "none",
+                "iptables": False,
+                "ip6tables": False,
+            }
+        ),
+    )
+    machine.run(
+        f"systemd-run --quiet --unit=dockerd --setenv=PATH={_HOST}/bin:$PATH "
+        f"--property=Delegate=yes --property=KillMode=process {_HOST}/bin/dockerd"
+    )
+    docker = f"{_HOST}/bin/docker"
+    try:
+        machine.until(f"{docker} version", _DAEMON_WITHIN_SECONDS)
+    except MachineFailed as failure:
+        raise MachineFailed(
+            f"{failure}\n{machine.ask('journalctl --no-pager -n 60 -u dockerd')[1]}"
+        ) from None
+    assert (
+        machine.run(f"{docker} info --format '{{{{.CgroupDriver}}}} {{{{.CgroupVersion}}}}'") == "systemd 2"
+    )
+    machine.run(f"tar -C /root/box/rootfs -c . | {docker} import - box:1", 300)
+    run = f"{docker} run --network none --memory 64m --pids-limit 40 --cpu-shares 512"
+    name = machine.run(f"{run} -d box:1 sleep 1000", 300).splitlines()[-1]
+    unit = f"docker-{name}.scope"
+    assert machine.run(f"systemctl show -P MemoryMax {unit}") == str(64 << 20)
+    assert machine.run(f"systemctl show -P TasksMax {unit}") == "40"
+    assert machine.run(f"systemctl show -P CPUWeight {unit}") == "20"
+    assert machine.run(f"systemctl show -P Slice {unit}") == "system.slice"
+    assert machine.run(f"{docker} exec {name} cat /proc/self/cgroup", 300) == "0::/"
+    machine.run(f"{docker} update --memory 48m --memory-swap 48m {name}", 300)
+    assert machine.run(f"systemctl show -P MemoryMax {unit}") == str(48 << 20)
+    machine.run(f"{docker} pause {name} && {docker} unpause {name}", 300)
+    code, said = machine.ask(f"{run} --rm box:1 sh -c 'echo here; exit 7'", 300)
+    assert (code, said.strip()) == (7, "here")
+    machine.run(f"{docker} rm --force {name}", 300)
+    machine.until(f"! systemctl list-units --all --plain --no-legend | grep -q {name}")
+    machine.run("systemctl stop dockerd", 300)
 
 
 def a_scope_of_v1_has_its_limits(machine: Machine) -> None:
@@ -257,6 +309,7 @@ STEPS: tuple[Callable[[Machine], None], ...] = (
     the_message_bus_does_where_systemds_own_socket_is_hidden,
     a_start_costs_so_much,
     podman_keeps_its_containers_in_scopes,
+    dockerd_keeps_its_containers_in_scopes,
 )
 V1_STEPS: tuple[Callable[[Machine], None], ...] = (
     orchrun_is_installed_and_has_a_bundle,
@@ -280,7 +333,7 @@ def _cargo(to: Path) -> Path:
 
 
 def _libraries(program: str) -> list[str]:
-    said = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(["ldd", program], check=False, capture_output=True, text=True).stdout
     found = [line.split("=>")[1].split()[0] for line in said.splitlines() if "=> /" in line]
     return [path for path in found if not Path(path).name.startswith(("libc.so", "ld-linux"))]
 
@@ -302,7 +355,10 @@ def _bundle(machine: Machine) -> None:
     config["linux"]["cgroupsPath"] = "/box/plain"
     machine.put("/root/path/config.json", json.dumps(config))
     machine.put("/root/plain/config.json", json.dumps(config))
-    machine.run(f"test -d /root/cargo/host && mv /root/cargo/host {_HOST} || true")
+    machine.run(
+        f"test ! -d /root/cargo/host || "
+        f"{{ mv /root/cargo/host {_HOST} && echo {_HOST}/lib > /etc/ld.so.conf.d/host.conf && ldconfig; }}"
+    )
 
 
 def _begin(machine: Machine, words: str) -> None:

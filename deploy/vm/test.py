@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is below cleans up
     supplies.have_qemu()
+    supplies.have("apparmor_parser", "apparmor")  # its kernel has AppArmor, most build machines have not
     supplies.have_kernel()
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         initramfs, result, disk = (Path(scratch, name) for name in ("initramfs", "result", "disk"))

@@ -110,5 +110,5 @@ def _program() -> bytes:
     size = headers + len(_PAUSE_FOR_EVER)
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
     header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + headers, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
+    segment = struct.pack("<IIQQQQQQ", 1, 7, 0, base, base, size, size, 0x1000)  # writable: Linux 6.1 pads it
     return ident + header + segment + _PAUSE_FOR_EVER
