@@ -97,6 +97,20 @@ class Client:
         finally:
             replies.cancel()
 
+    def find(self) -> None:
+        """Which of the control planes answers now. Raises Unreachable."""
+        self.call("Version", control_pb2.VersionRequest())
+
+    def open_asynchronous(self) -> Any:
+        """A channel of grpc.aio to the control plane that answered last."""
+        from grpc import aio
+
+        return aio.secure_channel(self._addresses[0], self._credentials, self._options)
+
+    def meaning(self, error: grpc.RpcError) -> Exception:
+        """Of a call on such a channel: Unreachable or Refused."""
+        return self._meaning(error)
+
     def close(self) -> None:
         if self._channel is not None:
             self._channel.close()

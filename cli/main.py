@@ -21,6 +21,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "exec": "Run a command in a container.",
         "attach": "Watch a container's main process, and type into it.",
         "cp": "Copy files out of a container, or into it.",
+        "port-forward": "Lead local ports into a task.",
         "top": "What tasks and nodes use.",
         "events": "What happened, and why.",
         "why": "Why a task waits, or why it runs where it does.",
@@ -85,7 +86,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"cli.commands.{cmd_name}")
+        module = importlib.import_module(f"cli.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         command.name = cmd_name
         return command
