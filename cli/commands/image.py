@@ -7,6 +7,7 @@ import click
 _VERBS = {
     "build": ("build", "Build an image from a Dockerfile."),
     "ls": ("listing", "List the images of the cluster's registry, or of its nodes."),
+    "inspect": ("inspecting", "Show what an image is: ports, volumes, user, command, layers."),
     "tag": ("keeping", "Give an image another name."),
     "rm": ("keeping", "Take names away."),
     "pull": ("shipping", "Copy an image from another registry into the cluster's."),
