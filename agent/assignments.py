@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from agent import names
 from agent.ledger import Ledger
@@ -48,6 +49,7 @@ class Assignments:
         self._peers_turn = asyncio.Lock()
         self._unmet: PeerSection | None = None
         """Peers that could not be followed yet."""
+        self._unmet_endpoints: EndpointSection | None = None
         self._has_unmet = asyncio.Event()
         self._is_fresh = False
         self._is_swept = False
@@ -95,8 +97,8 @@ class Assignments:
                 self._have = await asyncio.to_thread(self._files.keep, section.files)
                 self._ask()
             case EndpointSection():
-                self._endpoints = section
-                await self._tell_names()
+                self._endpoints = self._unmet_endpoints = section
+                await self._lead()
             case PeerSection():
                 await self._follow(section)
                 self._ask()
@@ -140,7 +142,7 @@ class Assignments:
             await self._has_unmet.wait()
             self._has_unmet.clear()
             pauses = iter(AGAIN_SECONDS)
-            while self._unmet is not None:
+            while self._unmet is not None or self._unmet_endpoints is not None:
                 await asyncio.sleep(next(pauses, AGAIN_SECONDS[-1]))
                 try:
                     await self._follow_again()
@@ -149,11 +151,12 @@ class Assignments:
 
     async def _follow_again(self) -> None:
         async with self._peers_turn:
-            if self._unmet is None:
-                return
-            await self._take_peers(self._unmet)
-            self._unmet = None
-            self.problem = ""
+            if self._unmet is not None:
+                await self._take_peers(self._unmet)
+                self._unmet = None
+        if self._unmet_endpoints is not None:
+            await self._lead()
+        self.problem = ""
         self._ask()
         await self._sweep_once()
 
@@ -170,15 +173,33 @@ class Assignments:
             return
         if self._network is None:
             self._network = self._rooms.network = await self._open_network(section)
-            await self._tell_names()
+            self._unmet_endpoints = self._endpoints
         elif self._peers is not None and section.subnets != self._peers.subnets:
             self.problem = "the node's address range has changed: restart orch-agent to use the new one"
         self._peers = section
         await self._network.set_peers([Peer(each.name, each.address, each.subnets) for each in section.peers])
+        if self._unmet_endpoints is not None:
+            await self._lead()
 
-    async def _tell_names(self) -> None:
-        if self._network is not None and self._endpoints is not None:
-            await self._network.set_names(names.records(self._endpoints))
+    async def _lead(self) -> None:
+        """Connections, rules and names are as the endpoints say. What fails keeps nothing else from being done."""
+        network, section = self._network, self._endpoints
+        if network is None or section is None:
+            return
+        steps: tuple[Callable[[], Awaitable[None]], ...] = (
+            partial(network.set_names, names.records(section)),
+        )
+        failures = []
+        for step in steps:
+            try:
+                await step()
+            except (NetworkError, OSError) as error:
+                failures.append(str(error))
+        if failures:
+            self._has_unmet.set()
+            raise NetworkError("; ".join(failures))
+        if self._unmet_endpoints is section:
+            self._unmet_endpoints = None
 
 
 def _note(key: str, data: bytes) -> notes.Notes | None:
