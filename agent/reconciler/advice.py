@@ -12,7 +12,7 @@ from agent.runtime.container import LaunchFailed
 from orch.model.container import ContainerSpec
 from orch.model.quantity import format_bytes
 
-LEAST_MEMORY_BYTES = 1 << 20
+LEAST_MEMORY_BYTES = 2 << 20
 """Below this nothing starts; a shell takes several times as much."""
 LEAST_PIDS = 2
 _LIKELY = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/app", "/opt", "/")

@@ -132,7 +132,7 @@ class Starts:
         if failure[0] != "start" or not self.keeper.cgroups.oom_kills(container.entry["group"]):
             return failure
         limit = f"memory limit {container.memory_limit / (1 << 20):g}Mi"
-        why = "was used up while the container was set up; the runtime alone needs about 1Mi, raise it"
+        why = "was used up while the container was set up; the runtime alone needs about 2Mi, raise it"
         return ["start", f"{limit} {why}"]
 
     def _started(self, container: kept.Container, _: list[str]) -> None:

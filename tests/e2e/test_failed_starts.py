@@ -43,7 +43,7 @@ spec:
             "memory",
             "resources: {limits: {memory: 64Ki}}",
             "LimitRefused",
-            "memory limit 64Ki is below the 1Mi that a start needs: raise resources.limits.memory",
+            "memory limit 64Ki is below the 2Mi that a start needs: raise resources.limits.memory",
         ),
         (
             "directory",

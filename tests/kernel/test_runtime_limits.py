@@ -27,6 +27,23 @@ async def test_limits_are_what_the_kernel_holds(bench: Any) -> None:
     assert _read(bench, running.container, *expected) == expected
 
 
+@pytest.mark.parametrize("first_id", [0, 700_000])
+async def test_two_mebibytes_are_enough_to_start_and_what_the_start_took_is_given_back(
+    bench: Any, first_id: int
+) -> None:
+    """On cgroup v2 the runtime itself counts until the payload is executed: it is born in the group."""
+    launch = bench.launch_of("sh", "-c", "echo up; exec sleep 60", memory_bytes=2 << 20)
+    if first_id:
+        ids = [{"containerID": 0, "hostID": first_id, "size": 65536}]
+        launch.config["linux"] |= {"uidMappings": ids, "gidMappings": ids}
+        launch.config["linux"]["namespaces"].append({"type": "user"})
+
+    running = await bench.runtime.launch(launch)
+    await bench.heard(running.container, "up")
+
+    assert (await bench.runtime.usage(running.container)).memory_bytes < 1 << 20
+
+
 async def test_swap_is_no_way_round_the_memory_limit(bench: Any) -> None:
     running = await bench.launch("sleep", "60", memory_bytes=32 << 20)
 

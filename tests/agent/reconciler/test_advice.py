@@ -63,7 +63,7 @@ def test_a_limit_that_is_too_low_is_named_with_what_is_needed(layers: tuple[str,
         return ContainerSpec(image="i", resources=ResourceSpec(limits=amounts))
 
     assert of("start", "killed", layers, spec(memory="64Ki")).startswith(
-        "memory limit 64Ki is below the 1Mi that a start needs: raise resources.limits.memory"
+        "memory limit 64Ki is below the 2Mi that a start needs: raise resources.limits.memory"
     )
     assert "pids limit 1 leaves nothing" in of("start", "killed", layers, spec(pids=1))
     assert of("start", "killed", layers, spec(memory="8Mi", pids=5)) == "killed (limits: memory 8Mi, pids 5)"
