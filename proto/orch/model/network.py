@@ -1,6 +1,6 @@
 """How a service is reached: by whom, at what names of the outside, and whether clients stay with one task."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,12 +25,22 @@ class RouteSpec(Spec):
     """HTTP requests that come to any node and are led to the service."""
 
     host: str = ""
-    """The name that is asked for; empty is any."""
+    """The name that is asked for: web.example.com, *.example.com, or empty for any."""
     path: str = "/"
-    """What the path begins with."""
+    """What the path begins with, in whole parts: /api has /api and /api/x, not /apix. The longest wins."""
     port: str = ""
-    """Name or number of one of the service's ports; empty is the first."""
+    """Name or number of one of the service's ports; empty is the first of TCP."""
     tls: str = ""
-    """A Secret of type tls; with it the route is served by HTTPS."""
+    """A Secret of type tls; with it the route is served by HTTPS, and HTTP leads there."""
     weight: Annotated[int, Field(ge=0, le=1000)] = 100
     """Its share of the requests where several services have the same host and path."""
+    redirect: bool = True
+    """With tls: whoever comes by HTTP is sent to HTTPS; otherwise served there too."""
+    protocol: Literal["http", "h2c"] = "http"
+    """What the containers speak: HTTP/1.1, or HTTP/2 without TLS, as gRPC needs it."""
+    timeout: Duration = 60.0
+    """How long the service may take to begin its answer. Upgraded connections (WebSocket) have an hour of silence."""
+    slow_start: Duration = 0.0
+    """A new instance has its full share of requests only after this long; before, less."""
+    strip_path: bool = False
+    """The service sees /x where /api/x was asked for and the route's path is /api."""
