@@ -3,11 +3,11 @@
 A new revision is made only when the template changes; versions of mounted configs and secrets count.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pydantic
 
-from controlplane.api import admit_files, diff
+from controlplane.api import admit_files, admit_ports, diff
 from controlplane.api.draft import Draft
 from controlplane.cluster import snapshot
 from controlplane.controllers import wants
@@ -87,6 +87,7 @@ def change(
     if is_same and known is not None:
         _tell(draft, known, "unchanged", ())
         return
+    admit_ports.claim(draft, name, spec)
     draft.write(codec.Save(new))
     draft.services.add(name)
     if is_new:
@@ -184,20 +185,7 @@ def _check_against(draft: Draft, name: ServiceName, spec: ServiceSpec, known: Se
             draft.refuse(f"service {name}: {problem}")
         else:
             draft.warnings.append(f"service {name}: the next change of it would be refused: {problem}")
-    draft.warnings.extend(_ports_of_others(draft.cluster, name, spec))
-
-
-def _ports_of_others(cluster: snapshot.Cluster, name: ServiceName, spec: ServiceSpec) -> Iterator[str]:
-    own = {(port.published, port.protocol) for port in spec.template.ports if port.published}
-    for other in sorted(cluster.services.values(), key=lambda each: each.name):
-        if other.name == name or other.deleted:
-            continue
-        for port in other.spec.template.ports:
-            if (port.published, port.protocol) in own:
-                yield (
-                    f"service {name}: {other.name} publishes port {port.published}/{port.protocol} too: "
-                    "the two are never placed on one node"
-                )
+    draft.warnings.extend(admit_ports.shared(draft, name, spec))
 
 
 def _revision(
