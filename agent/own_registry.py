@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from agent.identity import Credentials
 from orch.identity import roles, tls
+from orch.oci.door import Door
 from orch.oci.reference import CLUSTER
-from orch.oci.registry import Door
 
 
 class OwnRegistry:

@@ -7,23 +7,24 @@ from typing import TypeVar
 
 from cli import context, docker_login, session
 from cli.exits import NotSo, Wrong
-from orch.oci import reference
+from orch.oci import reference, routes
+from orch.oci.door import Door
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.reference import CLUSTER, Reference
-from orch.oci.registry import Door, Registry
+from orch.oci.registry import Registry
 
 T = TypeVar("T")
 
 
 def use(
-    session_: session.Session, work: Callable[[Registry], Awaitable[T]], plain_http: Collection[str] = ()
+    session_: session.Session, work: Callable[[Registry], Awaitable[T]], ways: routes.Routes | None = None
 ) -> T:
     """What `work` answers, given all registries. Raises NotSo, Wrong."""
     way = _door(session_)
 
     async def working() -> T:
         async with Registry(
-            plain_http=plain_http,
+            routes_=ways,
             credentials=docker_login.credentials_of,
             door=lambda name: way if name == CLUSTER else None,
         ) as registry:
@@ -77,9 +78,9 @@ def short(ref: Reference) -> str:
     return str(ref).removeprefix(f"{CLUSTER}/") if ref.registry == CLUSTER else ref.familiar
 
 
-def plain(given: Collection[str], *refs: Reference) -> set[str]:
-    """Registries to speak plain HTTP with: those allowed by name, and those on this machine, as docker does."""
-    return {*given, *(ref.registry for ref in refs if _is_here(ref.registry))}
+def ways(plain_http: Collection[str], *refs: Reference) -> routes.Routes:
+    """Without TLS to those allowed by name; to those on this machine where they do not speak it, as docker does."""
+    return routes.routes(plain_http, perhaps_plain={ref.registry for ref in refs if _is_here(ref.registry)})
 
 
 def _is_here(registry: str) -> bool:

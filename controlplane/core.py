@@ -28,6 +28,7 @@ from controlplane.store import etcd_channel, keys, leadership, mirror, port, sea
 from orch.model.cluster import ClusterIdentity
 from orch.model.config import Secret
 from orch.model.names import ServiceName
+from orch.oci import pool
 from orch.oci import registry as image_registry
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Core:
         self.sessions = self._make_sessions()
         self.source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age)
         self.images_of_others = image_registry.Registry(
-            routes_=settings.registries, pool=image_registry.Pool(resolving.CONNECT_SECONDS)
+            routes_=settings.registries, pool=pool.Pool(resolving.CONNECT_SECONDS)
         )
         self.changing = self._make_changing()
         self._tasks: list[asyncio.Task[None]] = []

@@ -18,11 +18,13 @@ from agent.images.limits import Limits
 from agent.images.unpacking import Unpackers
 from orch.oci import reference
 from orch.oci.auth import Credentials
+from orch.oci.door import DoorOf
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.manifest import Descriptor, Platform
 from orch.oci.reference import Reference
-from orch.oci.registry import CredentialsOf, DoorOf, Registry
+from orch.oci.registry import Registry
 from orch.oci.routes import Routes
+from orch.oci.tokens import CredentialsOf
 
 Policy = Literal["Always", "IfNotPresent", "Never"]
 

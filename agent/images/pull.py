@@ -100,7 +100,7 @@ class Puller:
                 try:
                     await self._fetch(registry.blob(ref, layer.descriptor), layer, on_progress)
                 except ImageFailure as failure:
-                    if failure.reason not in _LIES or not registry.has_mirrors(ref):
+                    if failure.reason not in _LIES or not registry.comes_from_others(ref):
                         raise
                     origin = registry.blob(ref, layer.descriptor, from_origin=True)
                     await self._fetch(origin, layer, on_progress)

@@ -7,7 +7,7 @@ from agent.images.library import Image
 from agent.network.attachment import Attached, Published
 from agent.runtime.container import Exited, Launch, Running
 from agent.runtime.entered import Entered
-from orch.oci.registry import CredentialsOf
+from orch.oci.tokens import CredentialsOf
 
 
 class Runtime(Protocol):

@@ -46,7 +46,7 @@ def inspect(
     async def work(registry: Registry) -> list[dict[str, Any]]:
         return [await _inspected(registry, source, wanted) for source in sources]
 
-    found = registries.use(session_, work, registries.plain(plain_http, *sources))
+    found = registries.use(session_, work, registries.ways(plain_http, *sources))
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
 
 

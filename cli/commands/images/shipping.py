@@ -80,7 +80,7 @@ def _copy(
     async def work(registry: Registry) -> str:
         return await copying.copy(registry, source, target, report)
 
-    digest = registries.use(session_, work, registries.plain(plain_http, source, target))
+    digest = registries.use(session_, work, registries.ways(plain_http, source, target))
     sys.stdout.write(f"{digest}\n" if quiet else f"{registries.short(target)}  {digest}\n")
 
 
@@ -133,7 +133,7 @@ def save(session_: session.Session, output: Path | None, plain_http: Sequence[st
         async def work(registry: Registry) -> str:
             return await layout.write(registry, source, name, file)
 
-        return registries.use(session_, work, registries.plain(plain_http, source))
+        return registries.use(session_, work, registries.ways(plain_http, source))
 
     if output is None:
         saving(sys.stdout.buffer)

@@ -17,7 +17,8 @@ from orch.model.container import ContainerSpec, PullPolicy
 from orch.model.names import ObjectName
 from orch.model.service import Service, ServiceSpec, TaskTemplate
 from orch.oci.auth import Credentials
-from orch.oci.registry import Pool, Registry
+from orch.oci.pool import Pool
+from orch.oci.registry import Registry
 
 NAME = ObjectName("default", "web")
 

@@ -195,3 +195,27 @@ async def test_a_mirror_that_lies_about_a_digest_is_not_believed() -> None:
         ref = reference.parse(f"{origin}/web@{BODY_DIGEST}")
         assert (await registry.manifest(ref)).body == BODY
         assert await registry.small_blob(ref, BLOB) == CONTENT
+
+
+async def test_what_may_be_plain_is_tried_with_tls_first() -> None:
+    async with serving(honest) as host:
+        ways = routes.routes(perhaps_plain={host})
+        async with Registry(routes_=ways) as registry:
+            assert await content(registry, f"{host}/a:1") == CONTENT
+        assert ways.is_plain(host)
+
+
+async def test_what_may_be_plain_and_speaks_tls_is_never_spoken_to_in_clear(tmp_path: Path) -> None:
+    files = Authority(tmp_path).issue("registry")
+    async with serving(honest, files) as host:
+        ways = routes.routes(perhaps_plain={host})
+        async with Registry(routes_=ways) as registry:
+            with pytest.raises(ImageFailure, match="not trusted"):
+                await content(registry, f"{host}/a:1")
+        assert not ways.is_plain(host)
+
+
+async def test_what_nobody_allowed_is_not_spoken_to_in_clear() -> None:
+    async with serving(honest) as host, Registry() as registry:
+        with pytest.raises(ImageFailure, match=f"--plain-http {host}"):
+            await content(registry, f"{host}/a:1")
