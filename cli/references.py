@@ -25,8 +25,9 @@ SECRET = Kind("secret", "secrets", ("sec",))
 NAMESPACE = Kind("namespace", "namespaces", ("ns",), has_namespace=False)
 EVENT = Kind("event", "events", ("ev",))
 REVISION = Kind("revision", "revisions", ("rev",))
+ENDPOINTS = Kind("endpoints", "endpoints", ("ep", "endpoint"))
 
-KINDS = (SERVICE, TASK, NODE, CONFIG, SECRET, NAMESPACE, EVENT, REVISION)
+KINDS = (SERVICE, TASK, NODE, CONFIG, SECRET, NAMESPACE, EVENT, REVISION, ENDPOINTS)
 _BY_WORD = {word: kind for kind in KINDS for word in (kind.singular, kind.plural, *kind.short)}
 _LATER = {"job", "jobs", "cj", "cronjob", "cronjobs", "volume", "volumes", "vol"}
 

@@ -57,7 +57,9 @@ def _text(session_: session.Session, kind: references.Kind, found: Any) -> str:
             name = found.service.service.name
             tasks = session_.get(["tasks"], [name.name], namespace=name.namespace)
             events = _events(session_, name.namespace, f"service/{name.name}", f"task/{name.name}.")
-            return details.service(found.service, [each.task for each in tasks], events, now)
+            behind = session_.get(["endpoints"], [name.name], namespace=name.namespace)
+            reached = behind[0].endpoints if behind else None
+            return details.service(found.service, [each.task for each in tasks], events, now, reached)
         case references.TASK:
             task = found.task.task.id
             slot = f"task/{task.service}.{task.slot}"

@@ -35,7 +35,7 @@ def command(
     finished: bool,
     no_headers: bool,
 ) -> None:
-    """List services, tasks, nodes, configs, secrets, namespaces, events or revisions.
+    """List services, tasks, endpoints, nodes, configs, secrets, namespaces, events or revisions.
 
     \b
     orchctl get services
@@ -102,6 +102,8 @@ def _is_called(object_: Any, name: str) -> bool:
             )
         case "revision":
             return bool(view.revision.service.name == name)
+        case "endpoints":
+            return bool(view.endpoints.service.name == name)
         case "event":
             return True
         case "node":

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cli.render import confinement, rollouts, table, words
+from cli.render import confinement, endpoints, rollouts, table, words
 from cli.render.words import NOTHING
 
 _MOST_EVENTS = 20
 _MOST_LOG_LINES = 20
 
 
-def service(view: Any, tasks: Sequence[Any], events: Sequence[Any], now: float) -> str:
-    """A ServiceView, its tasks and what happened."""
+def service(view: Any, tasks: Sequence[Any], events: Sequence[Any], now: float, reached: Any = None) -> str:
+    """A ServiceView, its tasks and what happened; `reached` is its EndpointsView, where it has one."""
     of = view.service
     spec = of.spec
     rows = [
@@ -27,8 +27,7 @@ def service(view: Any, tasks: Sequence[Any], events: Sequence[Any], now: float) 
         ["Created", f"{words.age(of.created_at, now)} ago"],
         ["Changed", f"{words.age(of.updated_at, now)} ago by {of.updated_by or 'somebody'}"],
     ]
-    ports = [words.port(each) + (f" ({each.name})" if each.name else "") for each in spec.template.ports]
-    rows += [["Ports", ", ".join(ports)]] if ports else []
+    rows += _network(spec, reached)
     rows += _placement(spec.template.placement)
     parts = [table.lay_out(_labelled(rows))]
     for title, containers in (
@@ -37,6 +36,8 @@ def service(view: Any, tasks: Sequence[Any], events: Sequence[Any], now: float) 
     ):
         if containers:
             parts.append(f"{title}:\n" + "".join(_container(each) for each in containers))
+    if reached is not None and (behind := list(endpoints.lines(reached))):
+        parts.append("Endpoints:\n" + _indented(table.lay_out(behind)))
     parts.append("Rollout:\n" + _indented(rollouts.status(view, now)))
     if tasks:
         parts.append("Tasks:\n" + _indented(table.table("task", tasks, table.Style(now))))
@@ -117,6 +118,14 @@ def plain(object_: Any) -> str:
 
 def _labelled(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[f"{key}:", value] for key, value in rows]
+
+
+def _network(spec: Any, reached: Any) -> list[list[str]]:
+    rows = [["Address", endpoints.addresses(reached)]] if reached is not None else []
+    rows += [["Ports", ", ".join(map(endpoints.port, spec.template.ports))]] if spec.template.ports else []
+    if spec.network.session_affinity:
+        rows.append(["Affinity", f"a client stays for {words.span(spec.network.session_affinity)}"])
+    return rows
 
 
 def _placement(placement: Any) -> list[list[str]]:

@@ -32,6 +32,8 @@ def document(object_: Any) -> dict[str, Any]:
             return _secret(view)
         case "task":
             return _task(view)
+        case "endpoints":
+            return _endpoints(view)
     return _plain(kind, view)
 
 
@@ -105,6 +107,13 @@ def _plain(kind: str, view: Any) -> dict[str, Any]:
     }
 
 
+def _endpoints(view: Any) -> dict[str, Any]:
+    name = view.endpoints.service
+    status = _status(view, without={"endpoints"}) | _status(view.endpoints, without={"service"})
+    metadata = {"name": name.name, "namespace": name.namespace}
+    return {"apiVersion": "orch/v1", "kind": "Endpoints", "metadata": metadata, "status": status}
+
+
 def name_of(kind: str, view: Any) -> str:
     """What stands after the slash in `-o name`."""
     match kind:
@@ -120,6 +129,8 @@ def name_of(kind: str, view: Any) -> str:
             return f"{view.revision.service.name}.{view.revision.number}"
         case "namespace":
             return str(view.name)
+        case "endpoints":
+            return str(view.endpoints.service.name)
     return str(view.name.name)
 
 

@@ -56,6 +56,7 @@ class Seen:
 
 _TELLING = {6, 9, 10}
 """Backoff, failed, rejected."""
+_PREPARING = 3
 _ENDING = {7, 8}
 """Stopping, complete."""
 
@@ -186,6 +187,8 @@ def _state(goal: Goal, seen: Seen) -> str:
     reason = view.rollout.waiting or view.reason or ("" if is_over else view.rollout.verdict)
     if is_over and view.updated > view.desired:
         reason = f"{view.updated - view.desired} more to stop"
+    if pulls := _pulls(goal, seen.tasks.values()):
+        reason = f"{pulls}; {view.rollout.waiting}" if view.rollout.waiting else pulls
     word = (
         "going back" if view.rollout.phase == "rolling-back" else _WORDS.get(view.status, view.status.lower())
     )
@@ -193,6 +196,20 @@ def _state(goal: Goal, seen: Seen) -> str:
 
 
 _WORDS = {"RolledBack": "rolled back"}
+
+
+def _pulls(goal: Goal, tasks: Iterable[Any]) -> str:
+    """How far images are on their way to nodes: the first task's, and how many more there are."""
+    found = [
+        f"{task.task.id.service}.{task.task.id.slot}: {task.message}"
+        for task in sorted(tasks, key=lambda view: view.task.id.slot)
+        if task.task.revision == goal.revision
+        and task.state == _PREPARING
+        and task.message
+        and not task.reason
+    ]
+    more = f", and {len(found) - 1} more" if found[1:] else ""
+    return f"{found[0]}{more}" if found else ""
 
 
 def _bar(done: int, whole: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.render import words
+from cli.render import endpoints, words
 from cli.render.words import NOTHING
 
 Cell = Callable[[Any, float], str]
@@ -96,6 +96,7 @@ _ORDER: dict[str, Callable[[Any], Any]] = {
     "task": _by_slot,
     "node": lambda view: view.spec.name,
     "event": lambda event: (event.last_at, event.id),
+    "endpoints": lambda view: (view.endpoints.service.namespace, view.endpoints.service.name),
     "revision": lambda view: (
         view.revision.service.namespace,
         view.revision.service.name,
@@ -297,9 +298,32 @@ _REVISION = Columns(
     {},
     lambda view, _: str(view.revision.service.namespace),
 )
+_ENDPOINTS = Columns(
+    {
+        "NAME": lambda view, _: view.endpoints.service.name,
+        "ADDRESS": lambda view, _: endpoints.addresses(view),
+        "PORTS": lambda view, _: endpoints.ports(view),
+        "READY": lambda view, _: str(sum(each.ready for each in view.endpoints.endpoints)),
+        "ENDPOINTS": lambda view, _: endpoints.ready(view),
+        "OUT": lambda view, _: endpoints.out(view),
+    },
+    {
+        "PUBLISHED": lambda view, _: (
+            "; ".join(
+                endpoints.published(each).removeprefix(" at ")
+                for each in view.endpoints.ports
+                if each.published
+            )
+            or NOTHING
+        ),
+        "ALL": lambda view, _: endpoints.ready(view, len(view.endpoints.endpoints)),
+    },
+    lambda view, _: str(view.endpoints.service.namespace),
+)
 
 COLUMNS = {
     "service": _SERVICE,
+    "endpoints": _ENDPOINTS,
     "task": _TASK,
     "node": _NODE,
     "config": _CONFIG,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import errors, views
+from controlplane.api import endpoint_views, errors, views
 from controlplane.cluster import snapshot
 from controlplane.controllers import slots
 from controlplane.loop import picture
@@ -70,6 +70,15 @@ def _services_touched(source: Source, touched: picture.Touched) -> Iterator[Serv
     yield from touched.services
     for node in touched.nodes:
         yield from {task.id.owner for task in source.picture.cluster.tasks_on(node)}
+
+
+def _show_endpoints(source: Source, name: ServiceName) -> pb.Object:
+    return pb.Object(endpoints=endpoint_views.view(source.picture.cluster, name, source.reasons(name)))
+
+
+def _endpoints_touched(source: Source, touched: picture.Touched) -> Iterator[ServiceName]:
+    yield from touched.endpoints
+    yield from _services_touched(source, touched)
 
 
 def _revisions(source: Source) -> Iterator[tuple[ServiceName, int]]:
@@ -254,6 +263,13 @@ KINDS: dict[str, Kind] = {
         show=lambda source, key: pb.Object(event=wire.to_wire(source.picture.events[key])),
         refer=lambda key: pb.Reference(kind="event", name=key[len(keys.EVENTS) :]),
         touched_by=_events_touched,
+    ),
+    "endpoints": Kind(
+        identities=lambda source: sorted(source.picture.cluster.services),
+        is_meant=_service_is_meant,
+        show=_show_endpoints,
+        refer=lambda name: pb.Reference(kind="endpoints", namespace=name.namespace, name=name.name),
+        touched_by=_endpoints_touched,
     ),
     "revisions": Kind(
         identities=_revisions,

@@ -306,7 +306,7 @@ def test_contexts_are_saved_used_and_removed(home: Path, monkeypatch: pytest.Mon
 
 
 def test_the_table_names_every_file_of_commands_and_no_other() -> None:
-    files = {path.stem for path in Path("cli/commands").glob("*.py")} - {"__init__"}
+    files = {path.stem.replace("_", "-") for path in Path("cli/commands").glob("*.py")} - {"--init--"}
 
     assert set(_COMMANDS) == files
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from orch import wire
+from orch.model.assignment import Endpoint, ServiceEndpoints
 from orch.model.config import Config
 from orch.model.event import Event, EventType
 from orch.model.names import ObjectName, TaskId
@@ -57,6 +58,28 @@ def a_service(name: str = "web", **more: Any) -> pb.Object:
     return pb.Object(
         service=pb.ServiceView(service=wire.to_wire(service), rollout=wire.to_wire(rollout), **counts)
     )
+
+
+def endpoints(
+    name: str = "web", *, ready: int = 1, out: dict[int, str] | None = None, **more: Any
+) -> pb.Object:
+    """Slots 1 to `ready` are led to; `out` says of further slots why they are not."""
+    owner = ObjectName(more.pop("namespace", "default"), name)
+
+    def at(slot: int) -> TaskId:
+        return TaskId(owner.namespace, name, 7, slot, 1)
+
+    behind = ServiceEndpoints(
+        owner,
+        tuple(Endpoint(at(slot), f"node-{slot}", (f"10.208.4.{slot}",)) for slot in range(1, ready + 1)),
+        more.pop("virtual_addresses", ("10.224.7.7",)),
+        more.pop("ports", ()),
+    )
+    left_out = [
+        pb.OutOfService(task=wire.to_wire(at(slot)), node="node-3", reason=why)
+        for slot, why in (out or {}).items()
+    ]
+    return pb.Object(endpoints=pb.EndpointsView(endpoints=wire.to_wire(behind), out=left_out))
 
 
 def a_task(

@@ -11,6 +11,7 @@ import pytest
 from cli.render import changes, details, progress, rollouts, table, whys
 from cli.render.progress import Goal, Seen
 from orch.model.node import Availability, Condition
+from orch.model.policy import PortSpec
 from orch.model.rollout import Phase
 from orch.model.task import TaskState
 from orch.v1 import control_pb2 as pb
@@ -59,6 +60,21 @@ _CANARY = views.a_service(
         pb.Ring(name="rest", desired=2, ready=2),
     ],
 ).service  # fmt: skip
+
+
+_ENDPOINTS = [
+    views.endpoints(
+        ready=5,
+        out={6: "runs and is not ready: GET /healthz answered 503", 7: "is leaving: scaled to 6"},
+        ports=(
+            PortSpec(name="http", target=8080, port=80, published=30080, mode="ingress"),
+            PortSpec(target=9100),
+        ),
+    ).endpoints,
+    views.endpoints(
+        "api", ready=0, virtual_addresses=(), out={1: "waits for a place: no node fits"}
+    ).endpoints,
+]
 
 
 def _failure() -> str:
@@ -139,6 +155,7 @@ _PAGES: dict[str, Callable[[], str]] = {
     "tasks-wide-all": lambda: table.table("task", _TASKS, table.Style(NOW, is_wide=True, attempts=True)),
     "nodes": lambda: table.table("node", _NODES, _USUAL),
     "nodes-wide": lambda: table.table("node", _NODES, _WIDE),
+    "endpoints": lambda: table.table("endpoints", _ENDPOINTS, _USUAL),
     "events": lambda: table.table("event", _EVENTS, _USUAL),
     "others": lambda: (
         table.table("config", [views.a_config().config], _USUAL)
@@ -146,7 +163,7 @@ _PAGES: dict[str, Callable[[], str]] = {
         + table.table("revision", [views.a_revision(1, "web:1", "succeeded", stable=True).revision], _USUAL)
     ),
     "rollout-status": lambda: rollouts.status(_CANARY, NOW),
-    "describe-service": lambda: details.service(_CANARY, _TASKS[:2], _EVENTS, NOW),
+    "describe-service": lambda: details.service(_CANARY, _TASKS[:2], _EVENTS, NOW, _ENDPOINTS[0]),
     "describe-task": lambda: details.task(_TASKS[2], _EVENTS[1:2], NOW),
     "describe-node": lambda: details.node(_NODES[1], _TASKS[1:2], [], NOW),
     "failure": _failure,
