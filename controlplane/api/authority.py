@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from orch.identity import request as requests
 from orch.identity import roles
+from orch.oci import peering
 
 AUTHORITY_YEARS = 10
 LEAF_DAYS = 90
@@ -70,8 +71,12 @@ def sign(
             x509.NameAttribute(NameOID.COMMON_NAME, who.name),
         ]
     )
-    is_server = who.role is roles.Role.SERVER
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if is_server else [])
+    names: list[x509.GeneralName] = []
+    if who.role is roles.Role.SERVER:
+        names = [x509.DNSName(roles.SERVER_NAME), *_alternatives(addresses)]
+    if who.role is roles.Role.NODE:  # nodes give blobs of images to each other
+        names = [x509.DNSName(peering.server_name(who.name))]
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if names else [])
     builder = (
         _dated(x509.CertificateBuilder(), now, days)
         .subject_name(name)
@@ -81,8 +86,7 @@ def sign(
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     )
-    if is_server:
-        names = [x509.DNSName(roles.SERVER_NAME), *_alternatives(addresses)]
+    if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(_private(authority.key), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 

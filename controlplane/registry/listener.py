@@ -17,7 +17,9 @@ from controlplane.registry.collect import collect
 from controlplane.registry.refusal import CannotServe, Code, Refusal
 from controlplane.registry.repositories import Repositories
 from controlplane.registry.serving import Registry
+from controlplane.registry.swarm import Peer, Swarm
 from orch.identity import roles, tls
+from orch.oci import peering, reference
 
 COLLECTED_EVERY_SECONDS = 6 * 3600.0
 
@@ -32,8 +34,9 @@ class Listener:
     def __init__(self, store: ObjectStore) -> None:
         self._blobs = Blobs(store)
         self._repositories = Repositories(store, self._blobs)
+        self._swarm = Swarm()
         self._grants: dict[str, tuple[frozenset[str], float]] = {}
-        serving = Registry(self._blobs, self._repositories, self._admit)
+        serving = Registry(self._blobs, self._repositories, self._admit, self._elsewhere)
         self._runner = web.AppRunner(serving.application(), access_log=None)
         self._tls: ssl.SSLContext | None = None
         self.address = ""
@@ -95,6 +98,23 @@ class Listener:
             raise Refusal(Code.UNAUTHORIZED, "a certificate of this cluster is required")
         if changes and caller.role not in _MAY_PUSH and not self._is_granted(request, name):
             raise Refusal(Code.DENIED, f"{caller.name} ({caller.role}) may pull, and not change {name}")
+
+    def _elsewhere(self, request: web.Request, digest: str, size: int) -> Peer | None:
+        """Nodes that give to others what they get are sent to others too; all images are every node's to have."""
+        caller = _caller(request)
+        offer = request.headers.get(peering.OFFER, "")
+        if caller is None or caller.role is not roles.Role.NODE or not reference.is_host(offer):
+            return None
+        if size < peering.SMALLEST_BYTES:
+            return None
+        failed = [name for name in request.headers.get(peering.FAILED, "").split(",") if name]
+        return self._swarm.source(
+            digest,
+            Peer(caller.name, offer),
+            time.monotonic(),
+            failed=failed[: peering.MOST_PEERS],
+            direct=peering.DIRECT in request.headers,
+        )
 
     def _is_granted(self, request: web.Request, name: str) -> bool:
         word = request.headers.get("Authorization", "").removeprefix("Bearer ")

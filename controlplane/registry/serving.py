@@ -15,10 +15,14 @@ from aiohttp import web
 from controlplane.registry.blobs import CHUNK_BYTES, Blobs, Upload
 from controlplane.registry.refusal import Code, Refusal
 from controlplane.registry.repositories import Manifest, Repositories
-from orch.oci import manifest, reference
+from controlplane.registry.swarm import Peer
+from orch.oci import manifest, peering, reference
 
 Access = Callable[[web.Request, str, bool], Awaitable[None]]
 """(request, repository or "", does it change something): raises Refusal for a caller who may not."""
+
+Elsewhere = Callable[[web.Request, str, int], Peer | None]
+"""(request, digest, bytes): the node that this caller is to get a blob from; None: from us."""
 
 _PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>blobs|manifests|tags|referrers)/(?P<rest>.+)")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -27,10 +31,17 @@ _MOST_TAGS = 1000
 
 
 class Registry:
-    def __init__(self, blobs: Blobs, repositories: Repositories, access: Access) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        repositories: Repositories,
+        access: Access,
+        elsewhere: Elsewhere = lambda _request, _digest, _size: None,
+    ) -> None:
         self._blobs = blobs
         self._repositories = repositories
         self._access = access
+        self._elsewhere = elsewhere
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=manifest.LARGEST_MANIFEST)
@@ -138,6 +149,9 @@ class Registry:
         if size is None:
             raise Refusal(Code.BLOB_UNKNOWN, f"{name} has no blob {digest}")
         start, end = _wanted_range(request.headers.get("Range", ""), size)
+        if request.method == "GET" and (peer := self._elsewhere(request, digest, size)):
+            place = f"https://{peer.address}/v2/{name}/blobs/{digest}"
+            return web.Response(status=307, headers={"Location": place, peering.PEER: peer.name})
         response = web.StreamResponse(status=200 if (start, end) == (0, size) else 206)
         response.content_type = "application/octet-stream"
         response.content_length = end - start
