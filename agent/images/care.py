@@ -80,7 +80,8 @@ def _unused(library: Library, in_use: Collection[str], now: float, older_than: f
 
 
 def _remove(library: Library, digest: str) -> str:
-    """Answers a name of it."""
-    names = [name for name in library.references_of(digest) if "@" not in name]
+    """Answers a name of it: a tag where it has one."""
+    names = sorted(library.references_of(digest), key=lambda name: "@" in name)
     library.remove(digest)
-    return names[0] if names else digest[:19]
+    name, pinned, _ = names[0].partition("@") if names else (digest[:19], "", "")
+    return f"{name}@{digest[7:19]}" if pinned else name

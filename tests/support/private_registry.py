@@ -45,7 +45,7 @@ class Private:
         (self.directory / "password").write_text(password)
         settings = self.directory / "registry.yml"
         settings.write_text(self._settings(password))
-        _start(self.cluster, settings, self.directory / "log")
+        _start(self.cluster, self.host, settings, self.directory / "log")
 
     def push(self, name: str, version: str, password: str) -> str:
         """The digest of a web image that now has this name."""
@@ -79,14 +79,33 @@ def private_registry(cluster: Dev, kind: Literal["basic", "token"]) -> Iterator[
     directory.mkdir()
     made = Private(cluster, kind, directory)
     try:
-        if kind == "token":
-            _start_token_server(cluster, directory)
-        made.begin(FIRST)
-        yield made
+        with registry_stopped(cluster):
+            if kind == "token":
+                _start_token_server(cluster, directory)
+            made.begin(FIRST)
+            yield made
     finally:
         processes.kill(list(processes.marked(cluster.cluster.name, "tokens")))
+
+
+@contextlib.contextmanager
+def registry_stopped(cluster: Dev) -> Iterator[None]:
+    """The registry beside the cluster makes room for another; at the end it is back."""
+    _stop(cluster)
+    try:
+        yield
+    finally:
         _stop(cluster)
-        _start(cluster, cluster.cluster.state / "registry.yml", directory / "log")
+        settings = cluster.cluster.state / "registry.yml"
+        _start(cluster, cluster.cluster.registry_address, settings, cluster.work / "registry.log")
+
+
+def registry_elsewhere(cluster: Dev, address: str) -> None:
+    """One with the same content listens there, until the registry is back."""
+    text = (cluster.cluster.state / "registry.yml").read_text()
+    settings = cluster.work / "elsewhere.yml"
+    settings.write_text(text.replace(cluster.cluster.registry_address, address))
+    _start(cluster, address, settings, cluster.work / "registry.log")
 
 
 def _start_token_server(cluster: Dev, directory: Path) -> None:
@@ -110,12 +129,12 @@ def _stop(cluster: Dev) -> None:
     processes.kill(list(processes.marked(cluster.cluster.name, "registry")))
 
 
-def _start(cluster: Dev, settings: Path, log: Path) -> None:
+def _start(cluster: Dev, address: str, settings: Path, log: Path) -> None:
     command = ["docker-registry", "serve", str(settings)]
     process = processes.start(
         cluster.cluster.name, "registry", command, netns=cluster.cluster.lan_path, log=log
     )
-    host, _, port = cluster.cluster.registry_address.rpartition(":")
+    host, _, port = address.rpartition(":")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
