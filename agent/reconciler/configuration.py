@@ -40,10 +40,12 @@ def configuration(
     files: Iterable[Mounted] = (),
     volumes: Iterable[Mounted] = (),
     ours: int = confinement.EVERY_CAPABILITY,
+    devices: Iterable[Mapping[str, Any]] = (),
     first_id: int = 0,
 ) -> dict[str, Any]:
     """`volumes`: those that the image declares; `ours`: the agent's own capabilities, as bits.
 
+    `devices`: those of the node, for who may have them.
     `first_id`: the host's id for root of the task's users. Raises NothingToRun, confinement.NotHeld.
     """
     return oci.config(
@@ -59,6 +61,7 @@ def configuration(
             *_volumes(spec, volumes),
             *(oci.bind(each.source, each.target, readonly=True) for each in files),
         ],
+        devices=[*devices] if spec.security.privileged else [],
         first_id=first_id if confinement.has_own_users(spec) else 0,
         **_limits(spec.resources),
         **confinement.of(spec, account, ours),

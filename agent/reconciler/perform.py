@@ -34,6 +34,7 @@ from agent.reconciler.files import Files, Naming
 from agent.reconciler.observed import Fact, Observed
 from agent.reconciler.report import MOST_TAIL_LINES
 from agent.reconciler.rooms import Images, Network, Runtime
+from agent.runtime import host_devices
 from agent.runtime.container import Launch, LaunchFailed, NoSuchContainer
 from orch.model.container import ContainerSpec
 from orch.model.probe import Health
@@ -180,6 +181,7 @@ class Performer:
                 files=files,
                 volumes=self._volumes(asked.key, spec, image, files, first_id),
                 ours=permitted.capabilities(),
+                devices=host_devices.found() if spec.security.privileged else (),
             ),
             layers=image.layers,
             logs=logs,

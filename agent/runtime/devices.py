@@ -1,7 +1,7 @@
 """/dev: the host's own harmless nodes, the devices that the configuration asks for, and the usual links.
 
-Nodes are bound, never made in the container's own file systems: those may be nodev, and a user namespace
-may make none. What a configuration asks for is made in a small tmpfs that only its single nodes leave.
+The host's are bound. What a configuration asks for is made in the container's own /dev, where that is a fresh
+tmpfs; else, and where a user namespace may make none, in a small tmpfs that only its single nodes leave.
 """
 
 import os
@@ -38,9 +38,32 @@ _LINK, _KIND = 0o120000, 0o170000
 def collect(plan: "Plan", place: str) -> dict[str, int]:
     """Path inside → a detached mount of the node; `place` is an empty directory to work on."""
     found = {f"/dev/{name}": _host_node(name, numbers) for name, numbers in _DEFAULT.items()}
-    if plan["devices"]:
-        found |= _made(plan, place)
+    if bound := [device for device in plan["devices"] if not _is_made_inside(device)]:
+        found |= _made(plan, bound, place)
     return found
+
+
+def make(root: "inside.Inside", plan: "Plan") -> None:
+    """In the container's root, after its mounts."""
+    for device in plan["devices"]:
+        if _is_made_inside(device):
+            try:
+                _make_inside(root, device)
+            except OSError as error:
+                raise _not_made(device, error) from None
+
+
+def _is_made_inside(device: "Plan") -> bool:
+    return bool(device["is_made_inside"]) and device["path"].removeprefix("/dev/") not in _DEFAULT
+
+
+def _make_inside(root: "inside.Inside", device: "Plan") -> None:
+    directory, name = os.path.split(device["path"])
+    above = root.make(directory, is_directory=True)
+    try:
+        _mknod(above, name, device, device["uid"], device["gid"])
+    finally:
+        os.close(above)
 
 
 def _host_node(name: str, numbers: tuple[int, int]) -> int:
@@ -54,17 +77,16 @@ def _host_node(name: str, numbers: tuple[int, int]) -> int:
     return fd
 
 
-def _made(plan: "Plan", place: str) -> dict[str, int]:
+def _made(plan: "Plan", wanted: "list[Plan]", place: str) -> dict[str, int]:
     shelf = filesystems.make("tmpfs", ["mode=0755"], c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NOEXEC)
     syscalls.move_mount(shelf, place)  # before Linux 6.15 a mount that is attached nowhere cannot be copied
     made = {}
     try:
-        for number, device in enumerate(plan["devices"]):
+        for number, device in enumerate(wanted):
             try:
                 made[device["path"]] = _make(plan, shelf, str(number), device)
             except OSError as error:
-                what = f"make {device['path']} ({device['major']}:{device['minor']})"
-                raise handshake.failed("devices", what, error) from None
+                raise _not_made(device, error) from None
     finally:
         os.close(shelf)
         syscalls.umount(place, c.MNT_DETACH)
@@ -72,10 +94,19 @@ def _made(plan: "Plan", place: str) -> dict[str, int]:
 
 
 def _make(plan: "Plan", shelf: int, name: str, device: "Plan") -> int:
-    os.mknod(name, device["kind"] | 0o600, os.makedev(device["major"], device["minor"]), dir_fd=shelf)
-    os.chown(name, *userns.outside(plan, device["uid"], device["gid"]), dir_fd=shelf)
-    os.chmod(name, device["mode"], dir_fd=shelf)
+    _mknod(shelf, name, device, *userns.outside(plan, device["uid"], device["gid"]))
     return syscalls.open_tree(shelf, name, c.OPEN_TREE_CLONE | c.OPEN_TREE_CLOEXEC)
+
+
+def _mknod(directory: int, name: str, device: "Plan", uid: int, gid: int) -> None:
+    number = os.makedev(device["major"], device["minor"])
+    os.mknod(name, device["kind"] | 0o600, number, dir_fd=directory)
+    os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+    os.chmod(name, device["mode"], dir_fd=directory)
+
+
+def _not_made(device: "Plan", error: OSError) -> handshake.StepFailed:
+    return handshake.failed("devices", f"make {device['path']} ({device['major']}:{device['minor']})", error)
 
 
 def attach(root: "inside.Inside", nodes: dict[str, int]) -> None:

@@ -40,6 +40,8 @@ def plan(config: "Mapping[str, Any]", bundle: str = "/") -> "Plan":
         "root_propagation": _root_propagation(linux.get("rootfsPropagation") or ""),
         "userns": plan_userids.plan(config),
     }
+    for device in made["devices"]:
+        device["is_made_inside"] = not made["userns"] and _is_fresh(made["mounts"], device["path"])
     if made["userns"]:
         _check_inside_user_namespace(made)
     return made
@@ -122,6 +124,19 @@ def _device(number: int, entry: "Mapping[str, Any]") -> "Plan":
         "uid": entry.get("uid") or 0,
         "gid": entry.get("gid") or 0,
     }
+
+
+def _is_fresh(mounts_: "list[Plan]", path: str) -> bool:
+    """In a /dev of the container's own a node can be made; anywhere else it is bound, and no volume gets one."""
+    above = [mount for mount in mounts_ if path.startswith(f"{mount['target'].rstrip('/')}/")]
+    nearest = max(above, key=lambda mount: len(mount["target"]), default=None)
+    return (
+        nearest is not None
+        and nearest["target"] == "/dev"
+        and nearest["kind"] == "tmpfs"
+        and not nearest["copyup"]
+        and not nearest["set"] & (c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_RDONLY)
+    )
 
 
 def _mode(given: int | None) -> int:

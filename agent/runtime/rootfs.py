@@ -68,6 +68,7 @@ def enter(plan: "Plan", place: str, upper: str, before_pivot: "Callable[[], None
     root = inside.Inside()
     mounted = _mount_all(plan, root, sources | made)
     devices.attach(root, nodes)
+    devices.make(root, plan)
     places = masks.Places(root, mounted)
     masks.make_readonly(places, plan["readonly_paths"])
     masks.mask(places, plan["masked"], nodes["/dev/null"])

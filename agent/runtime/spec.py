@@ -54,11 +54,13 @@ def config(
     sysctl: Mapping[str, str] | None = None,
     seccomp: bytes | None = None,
     every_device: bool = False,
+    devices: Sequence[Mapping[str, Any]] = (),
     first_id: int = 0,
 ) -> dict[str, Any]:
     """`network` is the path of a namespace to join; without one the container gets an empty one.
 
     `seccomp`: a compiled filter, b"" for none at all; left out, the default one for these capabilities.
+    `devices`: rows of linux.devices, beside those that every container has.
     `first_id`: the host's id for the container's root, in a user namespace that owns the network namespace;
     0 is the host's own user namespace, where root is root.
     """
@@ -75,6 +77,8 @@ def config(
         "readonlyPaths": [] if unmasked else list(READONLY),
         "sysctl": dict(sysctl or {}),
     }
+    if devices:
+        linux["devices"] = [dict(device) for device in devices]
     if first_id:
         ids = {"containerID": 0, "hostID": first_id, "size": IDS}
         linux |= {"uidMappings": [ids], "gidMappings": [ids]}
@@ -97,7 +101,7 @@ def config(
         },
         "root": {"path": "rootfs", "readonly": readonly},
         "hostname": hostname,
-        "mounts": [*_file_systems(shm_bytes, writable=writable_sys), *mounts],
+        "mounts": [*_file_systems(shm_bytes, writable=writable_sys, with_devices=bool(devices)), *mounts],
         "linux": linux,
     }
 
@@ -129,12 +133,13 @@ def _capabilities(names: Sequence[str], ambient: Sequence[str]) -> dict[str, lis
     return sets | {kind: list(ambient) for kind in ("inheritable", "ambient") if ambient}
 
 
-def _file_systems(shm_bytes: int, *, writable: bool) -> list[dict[str, Any]]:
+def _file_systems(shm_bytes: int, *, writable: bool, with_devices: bool) -> list[dict[str, Any]]:
     quiet = ["nosuid", "noexec", "nodev"]
     access = "rw" if writable else "ro"
+    nodes = "dev" if with_devices else "nodev"  # they are made in it, not bound one by one
     return [
         _mount("/proc", "proc", quiet),
-        _mount("/dev", "tmpfs", ["nosuid", "nodev", "strictatime", "mode=755", "size=65536k"]),
+        _mount("/dev", "tmpfs", ["nosuid", nodes, "strictatime", "mode=755", "size=65536k"]),
         _mount(
             "/dev/pts",
             "devpts",

@@ -300,3 +300,35 @@ async def test_without_a_cgroup_namespace_only_its_own_group_is_seen(bench: Any,
 async def test_the_kernel_says_what_is_wrong_with_an_option(bench: Any) -> None:
     with pytest.raises(LaunchFailed, match=r"mount a tmpfs: .*size"):
         await bench.launch("true", mounts=[mounting("/x", "tmpfs", "size=lots")])
+
+
+async def test_in_a_dev_of_its_own_devices_are_made_and_elsewhere_they_are_bound(
+    bench: Any, tmp_path: Path
+) -> None:
+    """Neither a mount for each of a node's hundreds of devices, nor a node in anybody's volume."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+
+    def with_devices(config: dict[str, Any]) -> None:
+        dev = next(mount for mount in config["mounts"] if mount["destination"] == "/dev")
+        dev["options"] = [option for option in dev["options"] if option != "nodev"]
+        config["mounts"].append(spec.bind(str(volume), "/dev/mine"))
+        config["linux"]["devices"] = [
+            {
+                "type": "c",
+                "path": f"/dev/{path}",
+                "major": 1,
+                "minor": 5,
+                "fileMode": 0o640,
+                "uid": 7,
+                "gid": 8,
+            }
+            for path in ("one", "deep/two", "mine/three")
+        ]
+
+    script = "cd /dev; for d in one deep/two mine/three; do stat -c '%t:%T %a %u %g' $d; head -c 3 $d | wc -c; done"
+    said = await say(bench, f"{script}; cat /proc/mounts", with_devices)
+
+    assert said.splitlines()[:6] == ["1:5 640 7 8", "3"] * 3
+    assert not [line for line in said.splitlines() if " /dev/one " in line or " /dev/deep/two " in line]
+    assert (volume / "three").is_file()

@@ -25,7 +25,7 @@ class SecuritySpec(Spec):
     read_only: bool = False
     """Its root file system cannot be written; volumes and tmpfs can."""
     privileged: bool = False
-    """Its root is root of the node: all capabilities, no filter, nothing masked. For agents of the node."""
+    """Its root is root of the node: all capabilities and devices, no filter, nothing masked. For agents of the node."""
     user_namespace: bool = True
     """Users of the container are no users of the node; root inside is nobody outside."""
     seccomp: Literal["default", "unconfined"] = "default"
