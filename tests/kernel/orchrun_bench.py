@@ -55,8 +55,8 @@ class Runtime:
             case _:
                 return [ORCHRUN, *root]
 
-    def __call__(self, *words: str, stdin: str | None = None, **options: Any) -> Done:
-        source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    def __call__(self, *words: str, stdin: str = "", **options: Any) -> Done:
+        """Never with the node's /dev/null as its input: crun gives that to the users of the container."""
         done = subprocess.run(
             [*self.command, *words],
             capture_output=True,
@@ -64,7 +64,7 @@ class Runtime:
             errors="replace",
             timeout=60 * PATIENCE,
             check=False,
-            **source,
+            input=stdin,
             **options,
         )
         return Done(done.returncode, done.stdout, done.stderr)
@@ -85,7 +85,7 @@ class Runtime:
         with (bundle / "said").open("ab") as said, (bundle / "failed").open("w+") as failed:
             done = subprocess.run(
                 [*self.command, "create", "--bundle", str(bundle), *words, name],
-                stdin=subprocess.DEVNULL,
+                input=b"",
                 stdout=said,
                 stderr=failed,
                 timeout=60 * PATIENCE,

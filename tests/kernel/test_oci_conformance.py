@@ -4,6 +4,7 @@ One bundle, three runtimes. Where they may differ, the row says how and why; eve
 """
 
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -290,16 +291,17 @@ ROWS: dict[str, Row] = {
 
 
 @pytest.fixture(scope="module")
-def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for directory in (tmp_path_factory.getbasetemp(), tmp_path_factory.getbasetemp().parent):
-        directory.chmod(0o755)  # root of a user namespace must reach it
-    root = orchrun_bench.unpack_busybox(tmp_path_factory.mktemp("rootfs"))
-    (root / "srv" / "real").mkdir()
-    (root / "srv" / "link").symlink_to("/srv/real")
-    (root / "srv" / "secret").mkdir()
-    (root / "scratch").mkdir()
-    (root / "srv" / "secret" / "file").write_text("secret")
-    return root
+def rootfs() -> Iterator[Path]:
+    """Not below pytest's own directory: root of a user namespace must reach it, and other runs of pytest close that."""
+    with tempfile.TemporaryDirectory(prefix="orch-conformance-") as directory:
+        Path(directory).chmod(0o755)
+        root = orchrun_bench.unpack_busybox(Path(directory, "rootfs"))
+        (root / "srv" / "real").mkdir()
+        (root / "srv" / "link").symlink_to("/srv/real")
+        (root / "srv" / "secret").mkdir()
+        (root / "scratch").mkdir()
+        (root / "srv" / "secret" / "file").write_text("secret")
+        yield root
 
 
 @pytest.fixture
