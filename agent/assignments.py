@@ -19,6 +19,7 @@ from orch.model.cluster import Stamp
 _log = logging.getLogger(__name__)
 
 OpenNetwork = Callable[[PeerSection], Awaitable[Network]]
+LeadHttp = Callable[[EndpointSection], Awaitable[None]]
 NO_RANGE = "the node's address range"
 AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before a network that could not be set up is tried again; the last one goes on."""
@@ -34,6 +35,7 @@ class Assignments:
         loop: Loop,
         clock: Callable[[], float],
         open_network: OpenNetwork,
+        lead_http: LeadHttp,
     ) -> None:
         self._ledger = ledger
         self._files = files
@@ -41,6 +43,7 @@ class Assignments:
         self._loop = loop
         self._clock = clock
         self._open_network = open_network
+        self._lead_http = lead_http
         self._tasks: TaskSection | None = None
         self._peers: PeerSection | None = None
         self._endpoints: EndpointSection | None = None
@@ -96,6 +99,8 @@ class Assignments:
             case FileSection():
                 self._have = await asyncio.to_thread(self._files.keep, section.files)
                 self._ask()
+                if self._endpoints is not None:
+                    await self._lead_http(self._endpoints)  # a certificate may be new
             case EndpointSection():
                 self._endpoints = self._unmet_endpoints = section
                 await self._lead()
@@ -188,6 +193,7 @@ class Assignments:
             return
         steps: tuple[Callable[[], Awaitable[None]], ...] = (
             partial(network.set_names, names.records(section)),
+            partial(self._lead_http, section),
         )
         failures = []
         for step in steps:

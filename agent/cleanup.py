@@ -6,7 +6,9 @@ from agent.ledger import Ledger
 from agent.linux import removal
 from agent.network import names, sweep
 from agent.network.network import Network
+from agent import routing
 from agent.reconciler.files import Files
+from agent.routes import process
 from agent.runtime.client import Runtime
 from agent.settings import Settings
 from orch.model.assignment import PeerSection
@@ -22,6 +24,7 @@ async def run(settings: Settings) -> None:
         cgroup_root=settings.cgroup_root,
         on_exit=lambda _: None,
     )
+    process.end(routing.places(settings.run_dir, 0, 0))
     await names.dismiss(settings.run_dir / "dns")  # it lives in the runtime's cgroup, which goes now
     await runtime.shutdown()
     await _remove_network(settings)

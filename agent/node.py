@@ -28,6 +28,7 @@ from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
 from agent.reconciler.perform import Rooms
 from agent.reconciler.volumes import Volumes
+from agent.routing import Routing
 from agent.runtime.client import Runtime, RuntimeBroken
 from agent.runtime.container import Exited
 from agent.session.conversation import Conversation
@@ -67,7 +68,10 @@ class Node:
         files = Files(settings.run_dir)
         files.open()
         self._contact = contact.Contact(settings.run_dir, facts.boot_id())
+        self._routing = Routing(settings.run_dir, files, settings.http_port, settings.https_port)
+        self._closing.push_async_callback(self._routing.close)
         self._rooms = await self._open_rooms(files)
+        self._routing.open(self._runtime.take_in)
         self._loop = Loop(
             self._rooms,
             node=settings.name,
@@ -80,7 +84,7 @@ class Node:
         self._closing.push_async_callback(self._loop.close)
         self._loop.contact = self._contact.last()
         self._assignments = Assignments(
-            self._ledger, files, self._rooms, self._loop, clock.now, self._open_network
+            self._ledger, files, self._rooms, self._loop, clock.now, self._open_network, self._routing.set
         )
         await self._assignments.recall()
         self._duties = _Duties(self, incarnation)
@@ -245,7 +249,8 @@ class Node:
     def problems(self) -> list[str]:
         """What is wrong with this node."""
         own = [self._ledger.problem, self._assignments.problem]
-        return [*facts.problems(self._settings.state_dir), *(each for each in own if each)]
+        found = facts.problems(self._settings.state_dir)
+        return [*found, *(each for each in own if each), *self._routing.problems()]
 
     async def take(self, section: Section) -> str:
         """A section of the control plane's."""

@@ -31,6 +31,9 @@ class Settings:
     """Thousandths of a core; 0 is what the machine has."""
     memory: int = 0
     """Bytes; 0 is what the machine has."""
+    http_port: int = 80
+    """Where HTTP routes are served, once there is one; 0: nowhere."""
+    https_port: int = 443
     resolv_conf: Path = Path("/etc/resolv.conf")
     imports: tuple[Path, ...] = ()
     """Archives of images that are taken in at the start."""
@@ -60,6 +63,8 @@ def read(arguments: list[str]) -> Settings:
         labels=dict(found.label),
         cpu=found.cpu,
         memory=found.memory,
+        http_port=found.http_port,
+        https_port=found.https_port,
         resolv_conf=found.resolv_conf,
         imports=tuple(found.imports),
         cleanup=found.cleanup,
@@ -123,6 +128,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--cpu", type=int, default=0, help="offer so many thousandths of a core (default: all)")
     add("--memory", type=int, default=0, help="offer so many bytes (default: all)")
+    for name, port in (("http", 80), ("https", 443)):
+        add(
+            f"--{name}-port",
+            type=int,
+            default=port,
+            metavar="PORT",
+            help=f"where services' routes are served by {name.upper()}, once there is one; 0: nowhere (%(default)s)",
+        )
     add(
         "--resolv-conf",
         type=Path,

@@ -21,6 +21,7 @@ from agent.reconciler.configuration import Mounted
 from orch import wire
 from orch.model.assignment import File
 from orch.model.container import ContainerSpec, FileMount
+from orch.model.names import ObjectName
 from orch.oci import keyring
 from orch.oci.auth import Credentials
 
@@ -84,13 +85,21 @@ class Files:
 
     def credentials(self, namespace: str) -> dict[str, Credentials]:
         """Who a namespace's tasks are at which registry. Secrets count in the order of their names."""
-        newest: dict[str, Path] = {}
-        for path in (self._root(secret=True) / "values" / namespace).glob("*/*"):
-            known = newest.get(path.parent.name)
+        files = [file for file in self._newest(namespace) if file.type == keyring.SECRET_TYPE]
+        return keyring.merged(file.data for file in files)
+
+    def secrets_of_type(self, kind: str) -> dict[ObjectName, dict[str, bytes]]:
+        """Of all namespaces, in their newest versions that are here."""
+        return {file.name: file.data for file in self._newest("*") if file.type == kind}
+
+    def _newest(self, namespaces: str) -> list[File]:
+        """Secrets, by name. `namespaces` is one, or * for all."""
+        newest: dict[Path, Path] = {}
+        for path in (self._root(secret=True) / "values").glob(f"{namespaces}/*/*"):
+            known = newest.get(path.parent)
             if path.name.isdigit() and (known is None or int(known.name) < int(path.name)):
-                newest[path.parent.name] = path
-        files = [wire.decode(newest[name].read_bytes(), File) for name in sorted(newest)]
-        return keyring.merged(file.data for file in files if file.type == keyring.SECRET_TYPE)
+                newest[path.parent] = path
+        return [wire.decode(newest[folder].read_bytes(), File) for folder in sorted(newest)]
 
     def prepare(
         self, asked: Asked, naming: Naming, accounts: dict[str, Account]

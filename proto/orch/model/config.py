@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 
 from orch.model.names import ObjectName
 
+TLS_TYPE = "tls"
+TLS_CERTIFICATE = "tls.crt"
+TLS_KEY = "tls.key"
+"""A secret of type tls holds a certificate with its chain, and the key of it, both PEM."""
 MOST_BYTES = 1_000_000
 """The most that one config or secret may hold: it has to fit a transaction of the store (1.5 MiB)."""
 
