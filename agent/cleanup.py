@@ -2,11 +2,11 @@
 
 import logging
 
+from agent import routing
 from agent.ledger import Ledger
 from agent.linux import removal
 from agent.network import names, sweep
 from agent.network.network import Network
-from agent import routing
 from agent.reconciler.files import Files
 from agent.routes import process
 from agent.runtime.client import Runtime
