@@ -192,6 +192,7 @@ class Assignments:
         if network is None or section is None:
             return
         steps: tuple[Callable[[], Awaitable[None]], ...] = (
+            partial(network.set_services, section),
             partial(network.set_names, names.records(section)),
             partial(self._lead_http, section),
         )

@@ -47,6 +47,7 @@ async def _remove_network(settings: Settings) -> None:
         state_dir=settings.state_dir,
         subnets=peers.subnets,
         cluster_range=peers.task_range,
+        service_range=peers.service_range,
         node_address=settings.address,
         pool_size=0,
         resolv_conf=settings.resolv_conf,

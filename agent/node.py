@@ -165,6 +165,7 @@ class Node:
             state_dir=settings.state_dir,
             subnets=section.subnets,
             cluster_range=section.task_range,
+            service_range=section.service_range,
             node_address=self.address(),
             pool_size=settings.pool_size,
             resolv_conf=settings.resolv_conf,

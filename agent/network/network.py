@@ -19,6 +19,7 @@ from agent.network.pool import Pool
 from agent.network.records import Record, Records
 from agent.network.topology import AddRoute, Operation, RemoveRoute, RemoveSlot, Slot
 from agent.network.workbench import Workbench
+from orch.model.assignment import EndpointSection
 
 DEFAULT_POOL_SIZE = 16
 HOST_RESOLVERS = Path("/etc/resolv.conf")
@@ -64,6 +65,7 @@ class Network:
         subnets: Sequence[str],
         cluster_range: str,
         node_address: str,
+        service_range: str = "",
         pool_size: int = DEFAULT_POOL_SIZE,
         resolv_conf: Path = HOST_RESOLVERS,
         settle: Callable[[int], None] = lambda _: None,
@@ -83,9 +85,7 @@ class Network:
             workbench,
             Pool(pool_size, addresses, workbench),
             addresses,
-            Firewall(
-                topology.BRIDGE, cluster_range, [str(each.network) for each in parsed if each.family == 4]
-            ),
+            Firewall(_place(parsed, cluster_range, service_range)),
             names.Names(run_dir / "dns", [each.gateway for each in parsed], resolv_conf, settle),
         )
         try:
@@ -160,6 +160,10 @@ class Network:
             add = [change.route for change in changes if isinstance(change, AddRoute)]
             remove = [change.route for change in changes if isinstance(change, RemoveRoute)]
             await self._workbench.do(self._workshop.route, add, remove)
+
+    async def set_services(self, section: EndpointSection) -> None:
+        """Virtual addresses and published ports lead to whom the section says; returns when the kernel has it."""
+        await self._firewall.set_services(section)
 
     async def set_names(self, records: Mapping[str, Sequence[str]]) -> None:
         """Full names, such as web.default.orch, and their addresses; replaces all earlier ones."""
@@ -295,6 +299,13 @@ def _doors(record: Record) -> dict[rules.Door, rules.Target]:
         )
         for each in record.published
     }
+
+
+def _place(subnets: Sequence[Subnet], cluster_range: str, service_range: str) -> rules.Place:
+    """The packet rules know IPv4 so far."""
+    own = [each for each in subnets if each.family == 4]
+    networks = tuple(str(each.network) for each in own)
+    return rules.Place(topology.BRIDGE, cluster_range, service_range, networks, own[0].gateway)
 
 
 def _names(operations: Iterable[Operation]) -> list[str]:

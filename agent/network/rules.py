@@ -1,14 +1,33 @@
-"""The node's packet rules as text for nft.
+"""The node's packet rules that never change, as text for nft, and the doors of tasks.
 
-One table of our own. Published ports are elements of two maps, so that a port comes and goes without
-the rules being touched: one for ports of any address of the node, one for ports of a particular address.
+One table of our own. All that comes and goes (published ports, virtual addresses, endpoints) are elements of maps,
+and chains that draw one of N endpoints, which services/ makes; what is here is written once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
-TABLE = "ip orch"
+FAMILY = "ip"
+TABLES = ("orch", "orch-next")
+"""One at a time; rules of another version are written beside the old ones, filled, and then take their place."""
 _ANY, _AT = "published_any", "published_at"
+DOOR_MAPS = (_ANY, _AT)
+SERVICE_MAPS = (
+    "virtual",
+    "virtual_ends",
+    "virtual_present",
+    "doors_at",
+    "doors_at_ends",
+    "doors_at_present",
+    "doors_at_owner",
+    "doors",
+    "doors_ends",
+    "doors_present",
+    "doors_owner",
+)
+_PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,60 +47,134 @@ class Target:
     port: int
 
 
-def whole(doors: Mapping[Door, Target], *, bridge: str, cluster_range: str, subnets: Sequence[str]) -> str:
-    """The table anew, whatever was there before, in one transaction.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the node stands; the rules follow from it."""
+
+    bridge: str
+    cluster_range: str
+    """Of the tasks of all nodes."""
+    service_range: str
+    """Of the virtual addresses; "" where the cluster has none."""
+    subnets: Sequence[str]
+    """Of this node's tasks."""
+    gateway: str
+    """The node's own address towards its tasks: as which it speaks to tasks of other nodes for strangers."""
+
+
+def whole(table: str, place: Place) -> str:
+    """A table without elements, whatever was there before, in one transaction.
 
     Packets to 127.0.0.0/8 may only come out of loopback: route_localnet, which `curl localhost:PORT`
-    needs for the answers, would otherwise open the node's own local services to its containers.
+    needs for the answers, would otherwise open the node's own local services to its tasks and neighbours.
     """
-    own = ", ".join(subnets)
+    text = _text(place)
+    return f"{removal([table])}table {FAMILY} {table} {{\n  chain {_mark(text)} {{ }}\n{text}}}\n"
+
+
+def mark(place: Place) -> str:
+    """The chain that says which rules these are: a table that has it need not be written."""
+    return _mark(_text(place))
+
+
+def _mark(text: str) -> str:
+    return f"version-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _text(place: Place) -> str:
+    own = "{ " + ", ".join(place.subnets) + " }"
+    services = f"ip daddr {place.service_range}" if place.service_range else "ip daddr 255.255.255.255"
+    any_door, at_door = "meta l4proto . th dport", "ip daddr . meta l4proto . th dport"
+    drawn = "numgen random mod 65535"
     return f"""
-table {TABLE}
-delete table {TABLE}
-table {TABLE} {{
   map {_ANY} {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   map {_AT} {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+
+  map virtual {{ type ipv4_addr : verdict; }}
+  map virtual_ends {{ typeof ip daddr . {drawn} : ip daddr; }}
+  map virtual_present {{ typeof ip daddr . ip daddr : ip daddr; }}
+  map doors_at {{ typeof {at_door} : verdict; }}
+  map doors_at_ends {{ typeof {at_door} . {drawn} : ip daddr . th dport; }}
+  map doors_at_present {{ typeof {at_door} . ip daddr : ip daddr . th dport; }}
+  map doors_at_owner {{ typeof {at_door} : ip daddr; }}
+  map doors {{ typeof {any_door} : verdict; }}
+  map doors_ends {{ typeof {any_door} . {drawn} : ip daddr . th dport; }}
+  map doors_present {{ typeof {any_door} . ip daddr : ip daddr . th dport; }}
+  map doors_owner {{ typeof {any_door} : ip daddr; }}
+  map clients {{ typeof ip saddr . ip daddr : ip daddr; size 262144; flags dynamic,timeout; }}
+
+  set callers {{ typeof ip saddr . ip saddr; size 65535; flags dynamic,timeout; }}
+  set gone {{ type ipv4_addr; flags timeout; }}
+
+  chain closed {{ accept; }}
+
   chain guard {{
     type filter hook prerouting priority raw; policy accept;
     iifname != "lo" ip daddr 127.0.0.0/8 drop
   }}
   chain from_outside {{
     type nat hook prerouting priority dstnat; policy accept;
+    ip saddr {own} update @callers {{ ip saddr . ip saddr timeout 60s }}
+    {services} goto to_service
     fib daddr type local jump published
   }}
   chain from_here {{
     type nat hook output priority -100; policy accept;
+    {services} goto to_service
     fib daddr type local jump published
   }}
+  chain to_service {{
+    {at_door} vmap @doors_at
+    ip daddr vmap @virtual
+  }}
   chain published {{
-    meta l4proto {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @{_AT}
-    meta l4proto {{ tcp, udp }} dnat ip to meta l4proto . th dport map @{_ANY}
+    meta l4proto != {{ tcp, udp }} return
+    dnat ip to {at_door} map @{_AT}
+    dnat ip to {any_door} map @{_ANY}
+    {at_door} vmap @doors_at
+    {any_door} vmap @doors
   }}
   chain leaving {{
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr {{ {own} }} ip daddr != {cluster_range} masquerade
-    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    oifname "{bridge}" ct status dnat ip saddr {{ {own} }} masquerade
+    ip saddr {own} ip daddr != {place.cluster_range} masquerade
+    ct status & dnat == dnat ip daddr {place.cluster_range} jump led
   }}
-}}
-{change(doors, {})}"""
+  chain led {{
+    ip saddr 127.0.0.0/8 snat to {place.gateway}
+    ip saddr . ip daddr @callers snat to {place.gateway}
+    ip daddr != {own} ip saddr != {place.cluster_range} snat to {place.gateway}
+  }}
+  chain passing {{
+    type filter hook forward priority filter - 10; policy accept;
+    jump refusing
+  }}
+  chain sending {{
+    type filter hook output priority filter - 10; policy accept;
+    oifname "{place.bridge}" icmp type redirect drop
+    jump refusing
+  }}
+  chain refusing {{
+    {services} goto refuse
+    ct status & dnat == dnat ct direction original ip daddr @gone goto refuse
+  }}
+  chain refuse {{
+    meta l4proto tcp reject with tcp reset
+    reject with icmp port-unreachable
+  }}
+"""
 
 
-def change(wanted: Mapping[Door, Target], present: Mapping[Door, Target]) -> str:
-    """What leads from the elements that are present to those that are wanted; "" where nothing differs."""
-    gone = [door for door in present if wanted.get(door) != present[door]]
-    new = [door for door in wanted if wanted[door] != present.get(door)]
-    lines = [f"delete element {TABLE} {_map(door)} {{ {_key(door)} }}" for door in sorted(gone)]
-    lines += [
-        f"add element {TABLE} {_map(door)} {{ {_key(door)} : {_value(wanted[door])} }}"
-        for door in sorted(new)
-    ]
-    return "\n".join(lines)
+def removal(tables: Sequence[str] = TABLES) -> str:
+    """They need not be there."""
+    return "".join(f"table {FAMILY} {each}\ndelete table {FAMILY} {each}\n" for each in tables)
 
 
-def removal() -> str:
-    """Nothing of ours stays; it need not be there."""
-    return f"table {TABLE}\ndelete table {TABLE}"
+def elements(doors: Mapping[Door, Target]) -> Iterator[tuple[tuple[str, bytes], bytes]]:
+    """The map and the key of each door, and where it leads, as the kernel holds them."""
+    for door, target in doors.items():
+        key = bytes((_PROTOCOLS[door.protocol], 0, 0, 0)) + _half(door.port)
+        place = IPv4Address(door.host_ip).packed if door.host_ip else b""
+        yield (_AT if place else _ANY, place + key), IPv4Address(target.address).packed + _half(target.port)
 
 
 def overlapping(door: Door, others: Iterable[Door]) -> Door | None:
@@ -93,14 +186,5 @@ def overlapping(door: Door, others: Iterable[Door]) -> Door | None:
     return None
 
 
-def _map(door: Door) -> str:
-    return _AT if door.host_ip else _ANY
-
-
-def _key(door: Door) -> str:
-    place = f"{door.host_ip} . " if door.host_ip else ""
-    return f"{place}{door.protocol} . {door.port}"
-
-
-def _value(target: Target) -> str:
-    return f"{target.address} . {target.port}"
+def _half(number: int) -> bytes:
+    return number.to_bytes(2, "big") + b"\0\0"

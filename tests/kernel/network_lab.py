@@ -1,5 +1,6 @@
 """Machines for tests of the network: namespaces on one switch, and what runs in them."""
 
+import base64
 import dataclasses
 import json
 import os
@@ -10,10 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent.network.attachment import Attached, NetworkError, Peer, Published
+from orch import wire
+from orch.model.assignment import EndpointSection, ServiceEndpoints
+from orch.model.cluster import Stamp
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_PROCESS = Path(__file__).with_name("network_node.py")
 BOUND_SECONDS = 20
+BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 SERVER = """
 import socket, sys
@@ -75,6 +80,7 @@ class Node:
             "state_dir": str(folder / "state"),
             "subnets": [subnet],
             "cluster_range": "10.208.0.0/12",
+            "service_range": "10.224.0.0/16",
             "node_address": machine.address,
             "pool_size": pool_size,
             "resolv_conf": resolv_conf or "/dev/null",
@@ -119,6 +125,10 @@ class Node:
 
     def set_peers(self, *peers: Peer) -> None:
         self.call("set_peers", [dataclasses.asdict(each) for each in peers])
+
+    def set_services(self, *services: ServiceEndpoints) -> None:
+        message = wire.to_wire(EndpointSection(Stamp(), 1, services))
+        self.call("set_services", base64.b64encode(message.SerializeToString()).decode())
 
     def kill(self) -> None:
         self.process.kill()
@@ -183,8 +193,11 @@ def serving(netns: str, port: int, reply: str, kind: str = "tcp", host: str = "0
 
 
 @contextmanager
-def lab(*addresses: str) -> Iterator[list[Machine]]:
-    """Machines with these addresses (with prefix length) on one switch, itself in a namespace of its own."""
+def lab(*addresses: str, bridge_filter: bool | None = None) -> Iterator[list[Machine]]:
+    """Machines with these addresses (with prefix length) on one switch, itself in a namespace of its own.
+
+    `bridge_filter`: whether bridged packets pass the IP rules, as on a host with Docker.
+    """
     name = f"orchlab{os.getpid()}"
     made: list[str] = []
 
@@ -208,6 +221,8 @@ def lab(*addresses: str) -> Iterator[list[Machine]]:
             run_in(switch, "ip", "link", "set", port, "master", "lan", "up")
             run_in(netns, "ip", "address", "add", address, "dev", "uplink")
             run_in(netns, "ip", "link", "set", "uplink", "mtu", "1400", "up")
+            if bridge_filter is not None and BRIDGE_FILTER.exists():
+                run_in(netns, "sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={int(bridge_filter)}")
             machines.append(Machine(netns, address.split("/")[0]))
         yield machines
     finally:

@@ -4,6 +4,7 @@ A process of its own, so that a test can kill it anywhere, and so that the test 
 """
 
 import asyncio
+import base64
 import dataclasses
 import json
 import os
@@ -13,6 +14,9 @@ from pathlib import Path
 from agent.linux import constants, syscalls
 from agent.network import attachment
 from agent.network.network import Network
+from orch import wire
+from orch.model.assignment import EndpointSection
+from orch.v1 import values_pb2
 
 VALUES = {"publish": attachment.Published, "set_peers": attachment.Peer}
 
@@ -24,6 +28,10 @@ async def obey(network: Network, call: str, arguments: list) -> object:
         return [dataclasses.asdict(each) for each in await asyncio.gather(*map(network.attach, arguments[0]))]
     if call == "detach_many":
         await asyncio.gather(*map(network.detach, arguments[0]))
+        return None
+    if call == "set_services":
+        message = values_pb2.EndpointSection.FromString(base64.b64decode(arguments[0]))
+        await network.set_services(wire.from_wire(message, EndpointSection))
         return None
     if call in VALUES:
         arguments[-1] = [VALUES[call](**each) for each in arguments[-1]]

@@ -1,0 +1,130 @@
+"""The one that speaks: our table in the kernel, read, written and kept.
+
+Blocking; one thread at a time.
+"""
+
+import errno
+import logging
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.network import nfnetlink, rules
+from agent.network.attachment import NetworkError
+from agent.network.services import difference, messages
+from agent.network.services.difference import Difference, Value
+from agent.network.services.groups import Chain, Element
+
+NFT_TIMEOUT_SECONDS = 20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the kernel has of ours."""
+
+    table: str
+    chains: frozenset[str]
+    elements: Mapping[Element, Value]
+
+
+class Kernel:
+    """The packet filter of one network namespace: that of the thread which first asks for something."""
+
+    def __init__(self, place: rules.Place) -> None:
+        """Changes nothing yet."""
+        self._place = place
+        self._socket: nfnetlink.Socket | None = None
+
+    def adopt(self) -> Held:
+        """Our rules with whatever elements they have, written first where they are missing or of another version."""
+        chains = self._chains()
+        mark = rules.mark(self._place)
+        current = [table for table, names in chains.items() if mark in names]
+        others = [table for table in chains if table not in current]
+        if current:
+            self._remove([*current[1:], *others])
+            return self._read(current[0], chains[current[0]])
+        old = self._read(others[0], chains[others[0]]) if others else None
+        table = next(each for each in rules.TABLES if old is None or each != old.table)
+        run_nft(rules.whole(table, self._place))
+        if old is not None:
+            self._carry_over(old, table)
+            self._remove([old.table])
+        return self._read(table, self._chains()[table])
+
+    def change(self, table: str, change: Difference, missing: Sequence[Chain], spare: Sequence[str]) -> None:
+        """All of it or nothing. Raises OSError where the table is not as it was thought to be."""
+        wishes = difference.transaction(table, change, missing, spare)
+        if wishes:
+            self._open().transact(*messages.transaction(wishes))
+
+    def remove(self) -> None:
+        """Nothing of ours stays."""
+        self._remove(rules.TABLES)
+        self.close()
+
+    def close(self) -> None:
+        """Leaves everything in place; idempotent."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _open(self) -> nfnetlink.Socket:
+        if self._socket is None:
+            self._socket = nfnetlink.Socket()
+        return self._socket
+
+    def _chains(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for body in self._open().dump(messages.ask_chains()):
+            table, name = messages.read_chain(body)
+            if table in rules.TABLES:
+                found.setdefault(table, set()).add(name)
+        return found
+
+    def _read(self, table: str, chains: set[str]) -> Held:
+        held: dict[Element, Value] = {}
+        for name in (*rules.DOOR_MAPS, *rules.SERVICE_MAPS):
+            try:
+                bodies = self._open().dump(messages.ask_elements(table, name))
+            except nfnetlink.RefusedError as refusal:
+                if refusal.errno != errno.ENOENT:
+                    raise
+                continue  # rules of another version have other maps
+            for body in bodies:
+                held |= {(name, key): value for key, value in messages.read_elements(body)}
+        return Held(table, frozenset(chains), held)
+
+    def _carry_over(self, old: Held, table: str) -> None:
+        """So that nobody is refused until we are told again of all services."""
+        chains = [made for name in sorted(old.chains) if (made := difference.parsed(name))]
+        try:
+            self.change(table, Difference(new=dict(old.elements)), chains, ())
+        except OSError as refusal:
+            _log.warning("the packet rules of another version of orch could not be taken over: %s", refusal)
+
+    def _remove(self, tables: Sequence[str]) -> None:
+        if tables:
+            run_nft(rules.removal(tables))
+
+
+def run_nft(text: str) -> None:
+    """One transaction in nft's own words. Raises NetworkError."""
+    program = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if program is None:
+        raise NetworkError("virtual addresses and published ports need nft: install the package nftables")
+    try:
+        done = subprocess.run(
+            [program, "-f", "-"],
+            input=text.encode(),
+            capture_output=True,
+            timeout=NFT_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NetworkError(f"nft did not answer within {NFT_TIMEOUT_SECONDS} s") from error
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip()
+        raise NetworkError(f"nft refused the packet rules of this node: {words}")

@@ -1,0 +1,116 @@
+"""What the kernel's tables should hold, from what the control plane says of the services (pure)."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+
+from agent.network.services.difference import Change
+from agent.network.services.groups import Form, Group, Key, seated
+from orch.model.assignment import Endpoint, EndpointSection, ServiceEndpoints
+from orch.model.names import ServiceName
+from orch.model.policy import PortSpec
+
+Groups = Mapping[Key, Group]
+ANYWHERE = frozenset({"", "0.0.0.0"})  # noqa: S104  words for every address
+_PROTOCOLS = {"tcp": 6, "udp": 17}
+
+
+class Wanted:
+    """The last section, service by service: of the next one only what is new is looked at."""
+
+    def __init__(self) -> None:
+        """Of no section yet."""
+        self._services: dict[ServiceName, tuple[ServiceEndpoints, dict[Key, Group]]] = {}
+        self._groups: dict[Key, Group] = {}
+
+    @property
+    def groups(self) -> Groups:
+        """Of all services together; not to be changed."""
+        return self._groups
+
+    def take(self, section: EndpointSection, before: Groups) -> dict[Key, Change]:
+        """What is other than in the section before: each group before and after, None where there is none.
+
+        `before` says who sat where in a group that this object has never seen.
+        """
+        changed: dict[Key, Change] = {}
+        named = {each.service: each for each in section.services}
+        for name in [name for name in self._services if name not in named]:
+            self._drop(name, changed)
+        for name, service in named.items():
+            seen = self._services.get(name)
+            if seen is None or seen[0] != service:
+                self._put(service, before, changed)
+        return changed
+
+    def _drop(self, name: ServiceName, changed: dict[Key, Change]) -> None:
+        _, groups = self._services.pop(name)
+        for key in groups:
+            self._forget(key, changed)
+
+    def _forget(self, key: Key, changed: dict[Key, Change]) -> None:
+        if (group := self._groups.pop(key, None)) is not None:
+            changed[key] = (changed[key][0] if key in changed else group, None)
+
+    def _put(self, service: ServiceEndpoints, before: Groups, changed: dict[Key, Change]) -> None:
+        old = self._services[service.service][1] if service.service in self._services else {}
+        groups: dict[Key, Group] = {}
+        for key, group in of_service(service):
+            seats = old.get(key) or before.get(key)
+            groups[key] = _reseated(group, seats) if seats is not None else group
+        for key in old.keys() - groups.keys():
+            self._forget(key, changed)
+        for key, group in groups.items():
+            if old.get(key) != group:
+                changed[key] = (changed[key][0] if key in changed else self._groups.get(key), group)
+                self._groups[key] = group
+        self._services[service.service] = (service, groups)
+
+
+def of_service(service: ServiceEndpoints) -> Iterator[tuple[Key, Group]]:
+    """Its virtual addresses, and its doors. IPv4 so far."""
+    ready = [(each, address) for each in service.endpoints if each.ready for address in _ipv4(each.addresses)]
+    virtual = next(_ipv4(service.virtual_addresses), b"")
+    seconds = round(service.network.session_affinity)
+
+    def group(seats: Iterator[bytes]) -> Group:
+        return Group(tuple(sorted(set(seats))), seconds, virtual if seconds else b"")
+
+    if virtual:
+        yield Key(Form.VIRTUAL, virtual), group(address for _, address in ready)
+    for number, port in enumerate(service.ports):
+        behind = [(address, inside) for each, address in ready if (inside := _inside(each, number, port))]
+        seats = [address + _half(inside) for address, inside in behind]
+        outside = port.port or port.target
+        if virtual and (len(behind) < len(ready) or any(inside != outside for _, inside in behind)):
+            yield Key(Form.AT, virtual + _door(port.protocol, outside)), group(iter(seats))
+        if port.is_ingress:
+            yield published(port), group(iter(seats))
+
+
+def published(port: PortSpec) -> Key:
+    """The door of a published port."""
+    door = _door(port.protocol, port.published)
+    if port.host_ip in ANYWHERE:
+        return Key(Form.ANY, door)
+    return Key(Form.AT, ipaddress.IPv4Address(port.host_ip).packed + door)
+
+
+def _inside(endpoint: Endpoint, number: int, port: PortSpec) -> int:
+    """The port in the endpoint; 0 where it has none."""
+    return endpoint.targets[number] if endpoint.targets else port.target
+
+
+def _reseated(group: Group, before: Group) -> Group:
+    return Group(seated(before.seats, group.seats), group.affinity_seconds, group.virtual_address)
+
+
+def _ipv4(addresses: tuple[str, ...]) -> Iterator[bytes]:
+    return (ipaddress.IPv4Address(each).packed for each in addresses if ":" not in each)
+
+
+def _door(protocol: str, port: int) -> bytes:
+    return bytes((_PROTOCOLS[protocol], 0, 0, 0)) + _half(port)
+
+
+def _half(port: int) -> bytes:
+    return port.to_bytes(2, "big") + b"\0\0"
