@@ -47,6 +47,7 @@ class Assignments:
         self._tasks: TaskSection | None = None
         self._peers: PeerSection | None = None
         self._endpoints: EndpointSection | None = None
+        self._lines = names.Lines()
         self._have: frozenset[asked.FileKey] = frozenset()
         self._network: Network | None = None
         self._peers_turn = asyncio.Lock()
@@ -193,7 +194,7 @@ class Assignments:
             return
         steps: tuple[Callable[[], Awaitable[None]], ...] = (
             partial(network.set_services, section),
-            partial(network.set_names, names.records(section)),
+            partial(network.set_names, self._lines.of(section)),
             partial(self._lead_http, section),
         )
         failures = []

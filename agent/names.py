@@ -1,26 +1,51 @@
-"""Where the cluster's names point, from the endpoints of all services (pure)."""
+"""What orch-dns must know of all services, a line each (pure)."""
 
+import json
 from collections.abc import Mapping
+from operator import attrgetter
 
-from orch.model.assignment import EndpointSection, ServiceEndpoints
+from orch.model.assignment import Endpoint, EndpointSection, ServiceEndpoints
+from orch.model.names import ServiceName
 
-SUFFIX = "orch"
+_in_order = attrgetter("task.slot", "task.attempt")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def records(section: EndpointSection) -> Mapping[str, tuple[str, ...]]:
-    """`web.default.orch` and `tasks.web.default.orch` are all ready ones, `2.web.default.orch` is slot 2."""
-    found: dict[str, tuple[str, ...]] = {}
-    for service in section.services:
-        base = f"{service.service.name}.{service.service.namespace}.{SUFFIX}"
-        ready = tuple(address for each in service.endpoints if each.ready for address in each.addresses)
-        found[base] = found[f"tasks.{base}"] = ready
-        found |= {f"{slot}.{base}": addresses for slot, addresses in _slots(service).items()}
+class Lines:
+    """Remembers what it said of which service: one that has not changed costs nothing."""
+
+    def __init__(self) -> None:
+        """Has said nothing yet."""
+        self._known: dict[ServiceName, tuple[ServiceEndpoints, str]] = {}
+
+    def of(self, section: EndpointSection) -> Mapping[str, str]:
+        """By `web.default`. The format is that of agent.network.dns.entry."""
+        before, self._known = self._known, {}
+        found = {}
+        for service in section.services:
+            known = before.get(service.service)
+            if known is None or known[0] is not service:
+                known = service, line(service)
+            self._known[service.service] = known
+            found[f"{service.service.name}.{service.service.namespace}"] = known[1]
+        return found
+
+
+def line(service: ServiceEndpoints) -> str:
+    """Later attempts come after earlier ones: of two that are alike the later one holds the slot's name."""
+    ports = [
+        [each.name, each.protocol, each.port or each.target, each.target]
+        for each in service.ports
+        if each.name
+    ]
+    endpoints = [_endpoint(each, service) for each in sorted(service.endpoints, key=_in_order)]
+    return _encode([service.virtual_addresses, ports, endpoints])
+
+
+def _endpoint(endpoint: Endpoint, service: ServiceEndpoints) -> list[object]:
+    found: list[object] = [endpoint.task.slot, 1 if endpoint.ready else 0, endpoint.addresses]
+    if endpoint.targets:
+        found.append(
+            [target for port, target in zip(service.ports, endpoint.targets, strict=True) if port.name]
+        )
     return found
-
-
-def _slots(service: ServiceEndpoints) -> Mapping[int, tuple[str, ...]]:
-    """Of an incumbent and its successor the one that is ready holds the name."""
-    slots: dict[int, tuple[str, ...]] = {}
-    for each in sorted(service.endpoints, key=lambda each: each.ready):
-        slots[each.task.slot] = each.addresses
-    return slots

@@ -40,6 +40,11 @@ class Subnet:
         """The node's own address, on the bridge."""
         return str(self.network[1])
 
+    @property
+    def own(self) -> str:
+        """The node's own address with the prefix length: 10.208.4.1/22."""
+        return f"{self.gateway}/{self.network.prefixlen}"
+
     def interface(self, address: str) -> IPv4Interface | IPv6Interface:
         """The address with the subnet's prefix length."""
         return ip_interface(f"{address}/{self.network.prefixlen}")

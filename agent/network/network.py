@@ -86,7 +86,7 @@ class Network:
             Pool(pool_size, addresses, workbench),
             addresses,
             Firewall(_place(parsed, cluster_range, service_range)),
-            names.Names(run_dir / "dns", [each.gateway for each in parsed], resolv_conf, settle),
+            names.Names(run_dir / "dns", [each.own for each in parsed], [cluster_range], resolv_conf, settle),
         )
         try:
             await network._adopt()
@@ -165,24 +165,9 @@ class Network:
         """Virtual addresses and published ports lead to whom the section says; returns when the kernel has it."""
         await self._firewall.set_services(section)
 
-    async def set_names(self, records: Mapping[str, Sequence[str]]) -> None:
-        """Full names, such as web.default.orch, and their addresses; replaces all earlier ones."""
-        await self._resolver.set(records)
-
-    def addresses_of(self, task: str) -> tuple[str, ...]:
-        """One of each family; none where the task is not attached."""
-        record = self._given.get(task)
-        return record.addresses if record is not None else ()
-
-    async def socket_inside(self, task: str, family: int, kind: int) -> socket.socket:
-        """A socket of the task's own network, as if one of its processes had made it; it never blocks.
-
-        Raises NetworkError where the task has no place.
-        """
-        record = self._given.get(task)
-        if record is None:
-            raise NetworkError(f"{task} is not attached to the network")
-        return await self._workbench.do(self._workshop.socket_inside, Slot(record.addresses), family, kind)
+    async def set_names(self, lines: Mapping[str, str]) -> None:
+        """All services, as agent.names says them; only what has changed goes to orch-dns."""
+        await self._resolver.set(lines)
 
     async def settle(self) -> None:
         """Returns when nothing is left of the tasks that were detached."""

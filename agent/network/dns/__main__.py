@@ -1,27 +1,32 @@
-"""`python -m agent.network.dns FOLDER RESOLV_CONF READY_FD ADDRESS…`: orch-dns, started by the agent.
+"""`python -m agent.network.dns FOLDER RESOLV_CONF READY_FD CODE RANGES ADDRESS/PREFIX…`: orch-dns.
 
+Started by the agent. CODE stands for the version of the program; RANGES are the cluster's, with commas between, or "-".
 Writes a line to READY_FD once it listens, or what is in the way. Of two on one folder the second leaves.
 """
 
-import contextlib
 import errno
 import fcntl
 import os
+import resource
 import sys
-from pathlib import Path
 
 from agent.network.dns.server import Server
 
+DESCRIPTORS = 16384
+"""Each question that is passed on has a socket for each server that was asked."""
 
-def main(folder: str, resolv_conf: str, ready: str, *addresses: str) -> int:
+
+def main(folder: str, resolv_conf: str, ready: str, code: str, ranges: str, *subnets: str) -> int:
     """Returns the exit status."""
     lock = os.open(f"{folder}/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, most), most))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.pwrite(lock, b"%10d" % os.getpid(), 0)
-        server = Server(Path(folder), addresses, Path(resolv_conf))
+        server = Server(folder, resolv_conf, code, ranges, subnets)
     except OSError as error:
-        where = ", ".join(addresses)
+        where = ", ".join(each.partition("/")[0] for each in subnets)
         _tell(
             int(ready),
             f"orch-dns cannot listen on port 53 of {where}: {error.strerror or error}{_advice(error)}",
@@ -39,9 +44,12 @@ def _advice(error: OSError) -> str:
 
 
 def _tell(ready: int, line: str) -> None:
-    with contextlib.suppress(OSError):
+    try:
         os.write(ready, line.encode() + b"\n")
-    os.close(ready)
+    except OSError:
+        pass
+    finally:
+        os.close(ready)
 
 
 if __name__ == "__main__":

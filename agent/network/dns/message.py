@@ -1,13 +1,12 @@
-"""DNS messages as far as orch-dns must understand them (RFC 1035, EDNS of RFC 6891).
+"""DNS queries as far as orch-dns must understand them (RFC 1035, EDNS of RFC 6891).
 
-Queries are read; answers are made for the cluster's own names. What is forwarded passes as bytes.
+What is forwarded passes as bytes; only its id and its question are looked at.
 """
 
 import struct
-from collections.abc import Sequence
-from ipaddress import ip_address
 
-A, SOA, AAAA, OPT, ANY = 1, 6, 28, 41, 255
+A, SOA, PTR, AAAA, SRV, OPT, IXFR, AXFR, ANY = 1, 6, 12, 28, 33, 41, 251, 252, 255
+NS, DS, DNSKEY = 2, 43, 48
 IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 BADVERS = 16
@@ -15,16 +14,13 @@ BADVERS = 16
 UDP_BYTES_WITHOUT_EDNS = 512
 UDP_BYTES = 1232
 """What passes any link without fragments (DNS flag day 2020)."""
+TCP_BYTES = 65535
 
-_HEADER = struct.Struct("!HHHHHH")
-_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_WANTED, _RECURSION_GIVEN = (
-    0x8000,
-    0x0400,
-    0x0200,
-    0x0100,
-    0x0080,
-)
-_POINTER_TO_QUESTION = b"\xc0\x0c"
+HEADER = struct.Struct("!HHHHHH")
+RESPONSE, AUTHORITATIVE, TRUNCATED, RECURSION_WANTED, RECURSION_GIVEN = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
+DNSSEC_OK = 0x8000
+_RECORD = struct.Struct("!HHIH")
+_LONGEST_NAME = 255
 
 
 class MalformedError(ValueError):
@@ -35,6 +31,8 @@ class Query:
     """One question."""
 
     __slots__ = (
+        "data",
+        "dnssec_ok",
         "edns_version",
         "id",
         "kind",
@@ -48,21 +46,49 @@ class Query:
 
     def __init__(self, data: bytes) -> None:
         """Raises MalformedError; the id is worth an answer wherever there is one."""
-        if len(data) < _HEADER.size:
+        if len(data) < HEADER.size:
             raise MalformedError("shorter than a header")
-        self.id, flags, questions, answers, authorities, additional = _HEADER.unpack_from(data)
-        if flags & _RESPONSE:
+        self.data = data
+        self.id, flags, questions, answers, authorities, additional = HEADER.unpack_from(data)
+        if flags & RESPONSE:
             raise MalformedError("a response")
         self.opcode = flags >> 11 & 15
-        self.recursion = bool(flags & _RECURSION_WANTED)
+        self.recursion = bool(flags & RECURSION_WANTED)
         if questions != 1 or answers or (authorities and not self.opcode):
             raise MalformedError("not exactly one question")
-        self.name, at = read_name(data, _HEADER.size)
+        self.name, at = read_name(data, HEADER.size)
         if at + 4 > len(data):
             raise MalformedError("cut off in the question")
         self.kind, self.klass = struct.unpack_from("!HH", data, at)
-        self.question = data[_HEADER.size : at + 4]
-        self.edns_version, self.udp_bytes = _edns(data, at + 4, additional)
+        self.question = data[HEADER.size : at + 4]
+        self.edns_version: int | None = None
+        self.udp_bytes = UDP_BYTES_WITHOUT_EDNS
+        self.dnssec_ok = False
+        if additional and not self.opcode:
+            self._read_additional(at + 4, additional)
+
+    def _read_additional(self, at: int, count: int) -> None:
+        data = self.data
+        for _ in range(count):
+            owner = at
+            at = _after_name(data, at)
+            if at + _RECORD.size > len(data):
+                raise MalformedError("cut off in the additional records")
+            kind, size, extended, length = _RECORD.unpack_from(data, at)
+            at += _RECORD.size + length
+            if at > len(data):
+                raise MalformedError("cut off in a record")
+            if kind == OPT:
+                if data[owner] or self.edns_version is not None:
+                    raise MalformedError("more than one EDNS record, or one with a name")
+                self.edns_version = extended >> 16 & 255
+                self.udp_bytes = max(size, UDP_BYTES_WITHOUT_EDNS)
+                self.dnssec_ok = bool(extended & DNSSEC_OK)
+
+    @property
+    def udp_limit(self) -> int:
+        """How many bytes an answer in a datagram may have."""
+        return min(self.udp_bytes, UDP_BYTES)
 
 
 def read_name(data: bytes, at: int) -> tuple[str, int]:
@@ -74,51 +100,18 @@ def read_name(data: bytes, at: int) -> tuple[str, int]:
         at += 1
         if length == 0:
             return ".".join(labels).lower(), at
-        if length > 63 or at + length > len(data) or at + length - start > 254:
+        if length > 63 or at + length > len(data) or at + length - start >= _LONGEST_NAME:
             break
-        labels.append(data[at : at + length].decode("latin-1"))
+        labels.append(data[at : at + length].decode("latin-1").replace(".", "\\."))
         at += length
     raise MalformedError("a name that does not end")
 
 
-def answer(query: Query, addresses: Sequence[str], *, ttl_seconds: int) -> bytes:
-    """The addresses of the family that was asked for; none of them means that the name has others."""
-    wanted = {A: (4,), AAAA: (6,), ANY: (4, 6)}.get(query.kind, ())
-    found = [ip for ip in map(ip_address, addresses) if ip.version in wanted]
-    records = [
-        _POINTER_TO_QUESTION
-        + struct.pack("!HHIH", A if ip.version == 4 else AAAA, IN, ttl_seconds, len(ip.packed))
-        + ip.packed
-        for ip in found
-    ]
-    return _reply(query, NOERROR, answers=records, authority=[] if records else [_soa(ttl_seconds)])
-
-
-def no_such_name(query: Query, *, ttl_seconds: int) -> bytes:
-    """May be remembered for that long."""
-    return _reply(query, NXDOMAIN, authority=[_soa(ttl_seconds)])
-
-
-def failure(query: Query, code: int) -> bytes:
-    """SERVFAIL, NOTIMP, REFUSED, BADVERS."""
-    return _reply(query, code)
-
-
 def malformed(data: bytes) -> bytes:
     """The answer to what could not be read; b"" where it has no id to answer to, or is itself a response."""
-    if len(data) < _HEADER.size or data[2] & 0x80:
+    if len(data) < HEADER.size or data[2] & 0x80:
         return b""
-    return _HEADER.pack(struct.unpack_from("!H", data)[0], _RESPONSE | FORMERR, 0, 0, 0, 0)
-
-
-def fitting(query: Query, reply: bytes) -> bytes:
-    """As it goes over UDP: what does not fit says so, and the asker comes back over TCP."""
-    limit = min(max(query.udp_bytes, UDP_BYTES_WITHOUT_EDNS), UDP_BYTES)
-    if len(reply) <= limit:
-        return reply
-    number, flags, _, _, _, _ = _HEADER.unpack_from(reply)
-    head = _HEADER.pack(number, flags | _TRUNCATED, 1, 0, 0, 1 if query.edns_version is not None else 0)
-    return head + query.question + _opt(query, 0)
+    return HEADER.pack(struct.unpack_from("!H", data)[0], RESPONSE | FORMERR, 0, 0, 0, 0)
 
 
 def with_id(data: bytes, number: int) -> bytes:
@@ -126,45 +119,40 @@ def with_id(data: bytes, number: int) -> bytes:
     return struct.pack("!H", number) + data[2:]
 
 
+def for_asker(reply: bytes, query: Query) -> bytes:
+    """A reply to the same question of somebody else, under this asker's id and in this asker's capitals."""
+    end = HEADER.size + len(query.question)
+    if reply[4:6] == b"\0\0":
+        return with_id(reply, query.id)
+    return struct.pack("!H", query.id) + reply[2 : HEADER.size] + query.question + reply[end:]
+
+
 def answers_to(reply: bytes, number: int, query: Query) -> bool:
     """Whether the reply has that id and repeats that question; anything else may be forged."""
-    if len(reply) < _HEADER.size:
+    if len(reply) < HEADER.size:
         return False
     found, flags, questions = struct.unpack_from("!HHH", reply)
-    if found != number or not flags & _RESPONSE:
+    if found != number or not flags & RESPONSE:
         return False
-    asked = reply[_HEADER.size : _HEADER.size + len(query.question)]
-    return questions == 0 or asked.lower() == query.question.lower()
+    asked = reply[HEADER.size : HEADER.size + len(query.question)]
+    return bool(questions == 0 or asked.lower() == query.question.lower())
 
 
-def _reply(query: Query, code: int, answers: Sequence[bytes] = (), authority: Sequence[bytes] = ()) -> bytes:
-    flags = _RESPONSE | _AUTHORITATIVE | _RECURSION_GIVEN | query.opcode << 11 | code & 15
-    flags |= _RECURSION_WANTED if query.recursion else 0
-    counts = (1, len(answers), len(authority), 0 if query.edns_version is None else 1)
-    head = _HEADER.pack(query.id, flags, *counts)
-    return head + query.question + b"".join(answers) + b"".join(authority) + _opt(query, code)
+def code_of(reply: bytes) -> int:
+    """NOERROR, SERVFAIL and the like."""
+    return reply[3] & 15
 
 
-def _opt(query: Query, code: int) -> bytes:
-    if query.edns_version is None:
-        return b""
-    return b"\0" + struct.pack("!HHBBHH", OPT, UDP_BYTES, code >> 4, 0, 0, 0)
-
-
-def _soa(ttl_seconds: int) -> bytes:
-    """Says how long the absence of a name may be remembered."""
-    zone = b"\x04orch\0"
-    data = b"\x02ns" + zone + b"\x05admin" + zone + struct.pack("!IIIII", 1, 60, 60, 60, ttl_seconds)
-    return zone + struct.pack("!HHIH", SOA, IN, ttl_seconds, len(data)) + data
-
-
-def _edns(data: bytes, at: int, additional: int) -> tuple[int | None, int]:
-    """Version and the asker's UDP size; what cannot be read is taken as a query without EDNS."""
-    for _ in range(additional):
-        if at + 11 > len(data) or data[at] != 0:
+def _after_name(data: bytes, at: int) -> int:
+    """Where a name ends that may end with a pointer; it is not followed, so it can lead nowhere."""
+    start = at
+    while at < len(data) and at - start <= _LONGEST_NAME:
+        length = data[at]
+        if length == 0:
+            return at + 1
+        if length >= 0xC0:
+            return at + 2
+        if length > 63:
             break
-        kind, size, _, version, _, length = struct.unpack_from("!HHBBHH", data, at + 1)
-        if kind == OPT:
-            return version, size
-        at += 11 + length
-    return None, UDP_BYTES_WITHOUT_EDNS
+        at += 1 + length
+    raise MalformedError("a name that does not end")

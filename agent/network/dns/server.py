@@ -1,123 +1,118 @@
-"""The one loop of orch-dns: questions over UDP and TCP, and the agent's words on a unix socket.
-
-The agent says `hello`, `reload` or `end`, one a connection; the answer is one line.
-"""
+"""orch-dns itself: doors for questions, the cluster's names, the way out for others, and an ear for the agent."""
 
 import os
-import selectors
 import socket
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from agent.network.dns import message, upstream, zone
+from agent.network.dns import answer, entry, message, upstream
+from agent.network.dns.control import Control
+from agent.network.dns.datagrams import Datagrams
 from agent.network.dns.forward import Forwarder
-from agent.network.dns.tcp import Door
+from agent.network.dns.loop import Loop
+from agent.network.dns.memory import Memory
+from agent.network.dns.message import Query
+from agent.network.dns.ranges import Range
+from agent.network.dns.streams import Streams
+from agent.network.dns.table import Table
+from agent.network.dns.zone import Zone
 
 PORT = 53
-_QUESTION_BYTES = 4096
-_WORD_BYTES = 64
-_WORD_SECONDS = 1.0
+_BACKLOG = 256
 
 
 class Server:
-    """`folder` holds the records and the unix socket; `addresses` are the node's own on the bridge."""
+    """`folder` holds the services and the unix socket."""
 
-    def __init__(self, folder: Path, addresses: Sequence[str], resolv_conf: Path) -> None:
-        """Listens from here on. Raises OSError where an address or the port is not to be had."""
-        self._folder = folder
-        self._identity = " ".join(("ok", str(os.getpid()), str(resolv_conf), *addresses))
-        self._selector = selectors.DefaultSelector()
-        self._resolvers = upstream.Resolvers(resolv_conf, addresses)
-        self._forwarder = Forwarder(self._selector, self._resolvers)
-        self._zone = zone.read(folder / "records.json")
-        self._ended = False
-        for address in addresses:
+    def __init__(self, folder: str, resolv_conf: str, code: str, ranges: str, subnets: Sequence[str]) -> None:
+        """Listens from here on. `subnets` are the tasks' own with our address in each, as 10.208.4.1/22.
+
+        Raises OSError where an address or the port is not to be had.
+        """
+        self._file = f"{folder}/services"
+        self._identity = " ".join(("ok", str(os.getpid()), resolv_conf, code, ranges, *subnets))
+        self._addresses = [each.partition("/")[0] for each in subnets]
+        self._own = [Range(each) for each in subnets]
+        self._cluster = [Range(each) for each in ranges.split(",") if "/" in each]
+        self._loop = Loop()
+        self._forwarder = Forwarder(self._loop, upstream.Resolvers(resolv_conf, self._addresses))
+        self._memory = Memory(self._file, Table())
+        while not self._memory.step():
+            pass
+        self._zone = Zone(self._memory.table, self._is_clusters)
+        for address in self._addresses:
             self._listen(address)
-        self._control = _listen_unix(folder / "control.sock")
-        self._on(self._control, self._hear)
+        self._control = Control(self._loop, f"{folder}/control.sock", self._obey)
 
     def run(self) -> None:
         """Until the agent says `end`."""
-        while not self._ended:
-            deadline = self._forwarder.next_deadline()
-            patience = None if deadline is None else max(0.0, deadline - time.monotonic())
-            for key, _ in self._selector.select(patience):
-                key.data()
-            self._forwarder.expire()
+        self._loop.run()
 
     def _listen(self, address: str) -> None:
-        family = upstream.family((address, PORT))
-        datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        datagrams.bind((address, PORT))
-        datagrams.setblocking(False)
-        self._on(datagrams, lambda: self._answer(datagrams))
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        family = upstream.family(address)
+        bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        bound.bind((address, PORT))
+        self._loop.watch(bound, Datagrams(bound, self._answer_datagram).read)
+        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, PORT))
-        listener.listen(64)
-        listener.setblocking(False)
-        self._on(listener, Door(listener, lambda: self._zone, self._resolvers).accept)
+        listener.listen(_BACKLOG)
+        self._loop.watch(listener, Streams(self._loop, listener, self._answer_stream).accept)
 
-    def _answer(self, datagrams: socket.socket) -> None:
+    def _answer_datagram(self, data: bytes, client: str, say: Callable[[bytes], None]) -> None:
+        self._answer(data, client, say, streamed=False)
+
+    def _answer_stream(self, data: bytes, client: str, say: Callable[[bytes], None]) -> None:
+        self._answer(data, client, say, streamed=True)
+
+    def _answer(self, data: bytes, client: str, say: Callable[[bytes], None], *, streamed: bool) -> None:
         try:
-            data, asker = datagrams.recvfrom(_QUESTION_BYTES)
-        except OSError:
-            return
-        try:
-            query = message.Query(data)
+            query = Query(data)
         except message.MalformedError:
-            _send(datagrams, message.malformed(data), asker)
+            say(message.malformed(data))
             return
-        reply = self._zone.reply(query)
-        if reply is not None:
-            _send(datagrams, message.fitting(query, reply), asker)
+        own = self._zone.reply(query, client)
+        if own is None and not self._is_task(client):
+            own = answer.Answer(message.REFUSED)
+        if own is not None:
+            say(answer.write(query, own, message.TCP_BYTES if streamed else query.udp_limit))
         else:
-            self._forwarder.ask(data, query, lambda answer: _send(datagrams, answer, asker))
+            self._forwarder.ask(client, query, say, streamed=streamed)
 
-    def _hear(self) -> None:
-        try:
-            connection, _ = self._control.accept()
-        except OSError:
-            return
-        with connection:
-            connection.settimeout(_WORD_SECONDS)
-            try:
-                word = connection.recv(_WORD_BYTES).decode().strip()
-                connection.sendall(self._obey(word).encode() + b"\n")
-            except (OSError, ValueError):
-                return
+    def _is_task(self, client: str) -> bool:
+        """Others are not led outside: no stranger, and not the host, whose resolver may ask us what we ask it."""
+        if client in self._addresses:
+            return False
+        packed = entry.packed(client.partition("%")[0])
+        return any(each.holds(packed) for each in self._own)
 
-    def _obey(self, word: str) -> str:
+    def _is_clusters(self, address: bytes) -> bool:
+        return any(each.holds(address) for each in self._cluster)
+
+    def _obey(self, word: str, say: Callable[[str], None]) -> None:
         match word:
             case "hello":
-                return self._identity
+                say(self._identity)
             case "reload":
-                self._zone = zone.read(self._folder / "records.json")
-                return f"ok {len(self._zone)}"
+                self._read(Memory(self._file, Table()), say)
+            case "more":
+                self._read(self._memory, say)
             case "end":
-                self._ended = True
-                return "ok"
+                self._loop.ended = True
+                say("ok")
             case _:
-                return "unknown word: say hello, reload or end"
+                say("unknown word: say hello, reload, more or end")
 
-    def _on(self, source: socket.socket, callback: Callable[[], None]) -> None:
-        self._selector.register(source, selectors.EVENT_READ, callback)
+    def _read(self, memory: Memory, say: Callable[[str], None]) -> None:
+        """In steps, between which names are answered."""
 
+        def step() -> bool:
+            if not memory.step():
+                return False
+            if memory is not self._memory:
+                self._memory.close()
+                self._memory = memory
+                self._zone = Zone(memory.table, self._is_clusters)
+            say(f"ok {len(memory.table)}")
+            return True
 
-def _send(datagrams: socket.socket, reply: bytes, asker: tuple[str, int]) -> None:
-    if reply:
-        try:
-            datagrams.sendto(reply, asker)
-        except OSError:
-            return
-
-
-def _listen_unix(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(8)
-    listener.setblocking(False)
-    return listener
+        self._loop.in_between(step)
