@@ -36,8 +36,10 @@ class Peer:
 
     node: str
     address: str
-    """The other node's own address, on a link that this node shares with it."""
+    """The other node's own address."""
     subnets: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    """Its addresses of other families, where it has any."""
 
 
 class NetworkError(Exception):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.linux import constants, holder, syscalls
-from agent.network import idranges, netlink
+from agent.network import entries, idranges, kernel, netlink
 from agent.network.addresses import Subnet
-from agent.network.topology import BRIDGE, Route, Seen, SeenLink, Slot, link_name, mac_of
+from agent.network.topology import BRIDGE, Seen, SeenLink, Slot, link_name, mac_of, slot_of
 
 INSIDE = "eth0"
 _DOOMED = 0x6F726368
@@ -36,21 +36,22 @@ class Workshop:
         """Called on the thread that will do all the rest, in the node's network namespace."""
         self._folder = folder
         self._subnets = subnets
-        self._outside = netlink.Socket()
+        self._outside = kernel.Socket()
         self._home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         self._bridge = Bridge(0, 0)
 
-    def prepare(self, node_address: str) -> None:
-        """The folder's mount and the bridge with the gateways; both may exist already."""
+    def prepare(self, mtu: int) -> None:
+        """The folder's mount and the bridge with the gateways; both may exist already, and then keep their size."""
         if not is_mounted(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             syscalls.mount("orch-netns", str(self._folder), "tmpfs", constants.MS_NOSUID, "mode=0755")
         syscalls.mount("", str(self._folder), "", constants.MS_PRIVATE, "")
-        links = self._outside.links()
-        self._remove_foreign_bridge(links)
-        mtu = next((link.mtu for link in links if node_address in link.addresses), 1500)
+        self._remove_foreign_bridge()
         self._outside.ask([netlink.bridge(BRIDGE, mac=mac_of(self._subnets[0].gateway), mtu=mtu)])
-        self._bridge = Bridge(socket.if_nametoindex(BRIDGE), mtu)
+        there = netlink.link(self._outside, BRIDGE)
+        if there is None:
+            raise OSError(f"the bridge {BRIDGE} is gone again: somebody else removed it")
+        self._bridge = Bridge(there.index, there.mtu)
         _allow("net/ipv4/ip_forward")
         _allow(f"net/ipv4/conf/{BRIDGE}/route_localnet")
         gateways = [str(subnet.interface(subnet.gateway)) for subnet in self._subnets]
@@ -61,9 +62,9 @@ class Workshop:
         files = [entry.name for entry in os.scandir(self._folder)] if self._folder.is_dir() else []
         return Seen(
             links=frozenset(
-                SeenLink(link.name, port=link.master == self._bridge.index) for link in self._outside.links()
+                SeenLink(link.name, port=link.master == self._bridge.index)
+                for link in netlink.links(self._outside)
             ),
-            routes=frozenset(Route(*each) for each in self._outside.routes()),
             namespaces=frozenset(name for name in files if _is_namespace(self._folder / name)),
             files=frozenset(files),
         )
@@ -89,11 +90,27 @@ class Workshop:
         if links:
             self._outside.ask([*links, netlink.remove_group(_DOOMED)])
 
-    def route(self, add: Sequence[Route], remove: Sequence[Route]) -> None:
-        """Routes to other nodes."""
-        wishes = [netlink.route(each.destination, each.gateway) for each in add]
-        wishes += [netlink.remove_route(each.destination, each.gateway) for each in remove]
-        self._outside.ask(wishes)
+    def begin_resize(self, mtu: int) -> list[str]:
+        """The bridge, and slots made from now on; the names of those that are there and must follow."""
+        if mtu != self._bridge.mtu:
+            self._outside.ask([netlink.resize(self._bridge.index, mtu)])
+            self._bridge = Bridge(self._bridge.index, mtu)
+        ports = entries.ports(self._outside, self._bridge.index)
+        return [name for link, size in ports if size != mtu and (name := slot_of(link))]
+
+    def resize(self, names: Sequence[str], mtu: int) -> None:
+        """Both ends of the links of these slots, the inner first: what it may send, the outer must take."""
+        for name in names:
+            try:
+                namespace = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # it was removed meanwhile
+            try:
+                with self._inside_of(namespace) as inside:
+                    inside.ask([netlink.resize(netlink.INNER_INDEX, mtu)])
+            finally:
+                os.close(namespace)
+            self._outside.ask([netlink.resize_named(link_name(name), mtu)])
 
     def socket_inside(self, slot: Slot, family: int, kind: int) -> socket.socket:
         """Made inside, used from anywhere: a socket stays in the namespace in which it was made."""
@@ -117,29 +134,32 @@ class Workshop:
         self._outside.ask([netlink.remove_link(BRIDGE)])
         remove_folder(self._folder)
 
-    def _remove_foreign_bridge(self, links: Sequence[netlink.Link]) -> None:
+    def _remove_foreign_bridge(self) -> None:
         """One from a time when the node had other subnets; its ports are swept as leftovers."""
-        gateways = {subnet.gateway for subnet in self._subnets}
-        for link in links:
-            strangers = [
-                each for each in link.addresses if each not in gateways and not each.startswith("fe80:")
-            ]
-            if link.name == BRIDGE and strangers:
-                self._outside.ask([netlink.remove_link(BRIDGE)])
+        there = netlink.link(self._outside, BRIDGE)
+        if there is None:
+            return
+        ours = {subnet.gateway for subnet in self._subnets}
+        found = {address for index, address in entries.addresses(self._outside) if index == there.index}
+        if any(address not in ours and not address.startswith("fe80:") for address in found):
+            self._outside.ask([netlink.remove_link(BRIDGE)])
 
     def _make(self, slot: Slot) -> None:
         namespace = self._new_namespace(slot)
         try:
-            syscalls.setns(namespace, constants.CLONE_NEWNET)
-            try:
-                inside = netlink.Socket()
-            finally:
-                syscalls.setns(self._home, constants.CLONE_NEWNET)
-            with inside:
+            with self._inside_of(namespace) as inside:
                 self._outside.ask([self._link(slot, namespace), netlink.reflecting_port(slot.link)])
-                inside.ask(self._inside(slot))
+                inside.ask(self._wishes_inside(slot))
         finally:
             os.close(namespace)
+
+    def _inside_of(self, namespace: int) -> kernel.Socket:
+        """A conversation with another namespace; the thread is back home when it begins."""
+        syscalls.setns(namespace, constants.CLONE_NEWNET)
+        try:
+            return kernel.Socket()
+        finally:
+            syscalls.setns(self._home, constants.CLONE_NEWNET)
 
     def _new_namespace(self, slot: Slot) -> int:
         """Owned by a user namespace of its own, which lives as long and needs no file: it is asked for its owner."""
@@ -153,7 +173,7 @@ class Workshop:
         finally:
             held.close()
 
-    def _link(self, slot: Slot, namespace: int) -> netlink.Message:
+    def _link(self, slot: Slot, namespace: int) -> kernel.Message:
         return netlink.veth(
             slot.link,
             bridge_index=self._bridge.index,
@@ -163,12 +183,13 @@ class Workshop:
             inside=INSIDE,
         )
 
-    def _inside(self, slot: Slot) -> list[netlink.Message]:
+    def _wishes_inside(self, slot: Slot) -> list[kernel.Message]:
         wishes = [netlink.raise_link(netlink.LOOPBACK_INDEX), netlink.raise_link(netlink.INNER_INDEX)]
-        for address, subnet in zip(slot.addresses, self._subnets, strict=True):
+        for address in slot.addresses:
+            subnet = next(each for each in self._subnets if each.holds(address))
             anywhere = "0.0.0.0/0" if subnet.family == 4 else "::/0"
             wishes.append(netlink.address(str(subnet.interface(address)), index=netlink.INNER_INDEX))
-            wishes.append(netlink.route(anywhere, subnet.gateway, index=netlink.INNER_INDEX))
+            wishes.append(entries.route(anywhere, subnet.gateway, index=netlink.INNER_INDEX))
         return wishes
 
 

@@ -1,21 +1,18 @@
-"""Speaks to the kernel about links, addresses and routes: the only importer of pyroute2.
-
-pyroute2 gives the messages; the socket is ours. A batch goes out in one send and the kernel
-answers each message of it, which makes a task's whole link in 1.5 ms where AsyncIPRoute took 14.
-"""
+"""Links and their addresses as the kernel writes them: the only importer of pyroute2, which packs the messages."""
 
 import errno
 import functools
 import importlib.util
-import os
 import socket
 import struct
 import sys
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_network
-from typing import Any, Self
+from typing import Any
+
+from agent.network import kernel
+from agent.network.kernel import HEADER, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message
 
 
 def _skip_package_init(package: str) -> None:
@@ -35,39 +32,23 @@ _skip_package_init("pyroute2")
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: E402
-from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
 
-# linux/netlink.h, linux/rtnetlink.h
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
-NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_CAP_ACK = 270, 11, 10
+# linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
-RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 IFF_UP = 1
-RT_TABLE_MAIN, RTN_UNICAST = 254, 1
-NLMSGERR_ATTR_MSG = 1
-
-OUR_PROTOCOL = 79
-"""The routing protocol number that marks our routes, so that nobody else's are ever touched."""
-
-_HEADER = struct.Struct("IHHII")
-_RECEIVE_BYTES = 1 << 16
-_BATCH_BYTES = 1 << 15
-_BATCH_MESSAGES = 100
-"""The answers of a whole batch must fit the socket's buffer, where the smallest takes most of a kilobyte."""
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+IFA_F_NODAD = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One wish to the kernel; `forgiven` errors mean that it had been granted before."""
+class Tunnel:
+    """What makes a VXLAN device the one that it is: it cannot be changed, only made anew."""
 
-    what: str
-    data: bytes
-    """Its sequence number is filled in when it is sent."""
-    forgiven: frozenset[int] = frozenset()
+    vni: int
+    port: int
+    local: str
+    mac: str
+    learning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,101 +61,24 @@ class Link:
     mtu: int
     master: int
     addresses: tuple[str, ...] = field(default=())
+    tunnel: Tunnel | None = None
 
 
-class KernelRefusedError(OSError):
-    """The kernel said no to one message."""
+def links(conversation: kernel.Socket) -> list[Link]:
+    """Every link of the namespace with its IPv4 and IPv6 addresses."""
+    addresses: dict[int, list[str]] = {}
+    for each in _list(conversation, RTM_GETADDR, ifaddrmsg, "addresses"):
+        addresses.setdefault(each["index"], []).append(
+            each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")
+        )
+    return [_link(each, addresses) for each in _list(conversation, RTM_GETLINK, ifinfmsg, "links")]
 
 
-class Socket:
-    """A conversation with the network namespace in which it was opened. Blocks; one thread at a time."""
-
-    def __init__(self) -> None:
-        """Opens in the calling thread's namespace."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        self._socket.bind((0, 0))
-        self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
-        self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        self._sequence = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._socket.close()
-
-    def ask(self, messages: Sequence[Message]) -> None:
-        """All of them, in few sends; one that fails stops none behind it; raises the first failure."""
-        failures: list[KernelRefusedError] = []
-        for batch in _batches(messages):
-            first = self._sequence + 1
-            self._send(*(message.data for message in batch))
-            failures += self._verdicts(batch, first)
-        if failures:
-            raise failures[0]
-
-    def links(self) -> list[Link]:
-        """Every link of the namespace with its IPv4 and IPv6 addresses."""
-        addresses: dict[int, list[str]] = {}
-        for each in self._dump(RTM_GETADDR, ifaddrmsg):
-            addresses.setdefault(each["index"], []).append(
-                each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")
-            )
-        return [_link(each, addresses) for each in self._dump(RTM_GETLINK, ifinfmsg)]
-
-    def routes(self) -> list[tuple[str, str]]:
-        """Our routes: (destination, gateway)."""
-        return [
-            (f"{each.get_attr('RTA_DST')}/{each['dst_len']}", each.get_attr("RTA_GATEWAY"))
-            for each in self._dump(RTM_GETROUTE, rtmsg)
-            if each["proto"] == OUR_PROTOCOL and each["table"] == RT_TABLE_MAIN
-        ]
-
-    def _send(self, *messages: bytes) -> None:
-        buffer = bytearray()
-        for message in messages:
-            self._sequence += 1
-            buffer += message[:8] + struct.pack("I", self._sequence) + message[12:]
-        self._socket.send(buffer)
-
-    def _verdicts(self, batch: Sequence[Message], first: int) -> Iterator[KernelRefusedError]:
-        waiting = len(batch)
-        while waiting:
-            for kind, sequence, body in self._receive():
-                if kind != NLMSG_ERROR or sequence < first:
-                    continue
-                waiting -= 1
-                code = -int(struct.unpack_from("i", body)[0])
-                message = batch[sequence - first]
-                if code and code not in message.forgiven:
-                    yield KernelRefusedError(code, f"cannot {message.what}: {_sentence(code, body)}")
-
-    def _dump(self, kind: int, shape: Any) -> Iterator[Any]:
-        self._send(_encode(shape(), kind, NLM_F_DUMP))
-        while True:
-            for reply, sequence, body in self._receive():
-                if sequence != self._sequence:
-                    continue
-                if reply == NLMSG_DONE:
-                    return
-                if reply == NLMSG_ERROR:
-                    code = -int(struct.unpack_from("i", body)[0])
-                    raise KernelRefusedError(code, f"cannot list {shape.__name__}: {os.strerror(code)}")
-                message = shape(_HEADER.pack(16 + len(body), reply, 0, sequence, 0) + body)
-                message.decode()
-                yield message
-
-    def _receive(self) -> Iterator[tuple[int, int, bytes]]:
-        data = self._socket.recv(_RECEIVE_BYTES)
-        at = 0
-        while at + _HEADER.size <= len(data):
-            length, kind, _, sequence, _ = _HEADER.unpack_from(data, at)
-            yield kind, sequence, data[at + _HEADER.size : at + length]
-            at += (length + 3) & ~3
+def link(conversation: kernel.Socket, name: str) -> Link | None:
+    """One of them, without its addresses."""
+    question = Message(f"look at link {name}", _encode(_link_body(name=name), RTM_GETLINK, 0))
+    (answer,) = conversation.answers([question])
+    return _link(_read(ifinfmsg, RTM_NEWLINK, answer), {}) if answer else None
 
 
 def bridge(name: str, *, mac: str, mtu: int) -> Message:
@@ -183,6 +87,36 @@ def bridge(name: str, *, mac: str, mtu: int) -> Message:
     info = {"attrs": [("IFLA_INFO_KIND", "bridge")]}
     body["attrs"] += [("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", info)]
     return _message(f"make bridge {name}", body, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, {errno.EEXIST})
+
+
+def vxlan(name: str, tunnel: Tunnel, *, mtu: int) -> Message:
+    """A device, down, that sends only where it is told to and learns nothing."""
+    local = "IFLA_VXLAN_LOCAL6" if ":" in tunnel.local else "IFLA_VXLAN_LOCAL"
+    data = [
+        ("IFLA_VXLAN_ID", tunnel.vni),
+        (local, tunnel.local),
+        ("IFLA_VXLAN_PORT", tunnel.port),
+        ("IFLA_VXLAN_LEARNING", int(tunnel.learning)),
+        ("IFLA_VXLAN_AGEING", 0),
+    ]
+    info = {"attrs": [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]}
+    body = _link_body(name=name)
+    body["attrs"] += [("IFLA_MTU", mtu), ("IFLA_ADDRESS", tunnel.mac), ("IFLA_LINKINFO", info)]
+    return _message(f"make VXLAN device {name}", body, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
+
+
+def resize(index: int, mtu: int) -> Message:
+    """Another MTU for a link."""
+    body = _link_body(index=index)
+    body["attrs"] += [("IFLA_MTU", mtu)]
+    return _message(f"give link {index} an MTU of {mtu}", body, RTM_NEWLINK, 0, {errno.ENODEV})
+
+
+def resize_named(name: str, mtu: int) -> Message:
+    """Another MTU for a link."""
+    body = _link_body(name=name)
+    body["attrs"] += [("IFLA_MTU", mtu)]
+    return _message(f"give link {name} an MTU of {mtu}", body, RTM_NEWLINK, 0, {errno.ENODEV})
 
 
 def veth(name: str, *, bridge_index: int, mtu: int, mac: str, namespace: int, inside: str) -> Message:
@@ -219,15 +153,21 @@ def _veth_stencil(name_length: int, bridge_index: int, mtu: int, inside: str) ->
 def reflecting_port(name: str) -> Message:
     """Lets the bridge send a packet back where it came from: a task may call its own published port.
 
+    Needed where br_netfilter is loaded (Docker does it): the bridge itself then leads translated packets to their port.
+
     The port itself needs no IPv6 address; making one up, and telling everybody, is a fifth of what a burst of
     starts costs the kernel.
     """
     slave = {"attrs": [("IFLA_BRPORT_MODE", 1)]}
     info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", slave)]}
     body = _link_body(name=name)
-    quiet = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _NO_ADDRESS)]})]}
-    body["attrs"] += [("IFLA_LINKINFO", info), ("IFLA_AF_SPEC", quiet)]
+    body["attrs"] += [("IFLA_LINKINFO", info), _quiet()]
     return _message(f"set up bridge port {name}", body, RTM_NEWLINK, 0)
+
+
+def _quiet() -> tuple[str, Any]:
+    """Of a link that makes up no IPv6 address."""
+    return ("IFLA_AF_SPEC", {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _NO_ADDRESS)]})]})
 
 
 _NO_ADDRESS = 1  # IN6_ADDR_GEN_MODE_NONE of linux/if_link.h
@@ -240,6 +180,13 @@ LOOPBACK_INDEX, INNER_INDEX = 1, 2
 def raise_link(index: int) -> Message:
     """Brings a link up."""
     return _message(f"bring link {index} up", _link_body(index=index, up=True), RTM_NEWLINK, 0)
+
+
+def raise_quietly(name: str) -> Message:
+    """Brings a link up that makes up no IPv6 address."""
+    body = _link_body(name=name, up=True)
+    body["attrs"] += [_quiet()]
+    return _message(f"bring link {name} up", body, RTM_NEWLINK, 0)
 
 
 def group_link(name: str, group: int) -> Message:
@@ -262,40 +209,14 @@ def remove_link(name: str) -> Message:
 
 
 def address(interface: str, *, index: int) -> Message:
-    """`interface` is an address with its prefix length."""
+    """`interface` is an address with its prefix length. It is ours alone: IPv6 need not ask who else has it."""
     text, length = interface.split("/")
     body = ifaddrmsg()
     body["family"], body["prefixlen"], body["index"] = _family(text), int(length), index
+    body["flags"] = IFA_F_NODAD if ":" in text else 0
     body["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
     flags = NLM_F_CREATE | NLM_F_REPLACE
     return _message(f"add address {interface}", body, RTM_NEWADDR, flags, {errno.EEXIST})
-
-
-@functools.lru_cache(maxsize=16)
-def route(destination: str, gateway: str, *, index: int | None = None) -> Message:
-    """A route of ours in the main table; one that exists gets the new gateway."""
-    body = _route_body(destination, gateway)
-    if index is not None:
-        body["attrs"] += [("RTA_OIF", index)]
-    return _message(f"route {destination} via {gateway}", body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE)
-
-
-def remove_route(destination: str, gateway: str) -> Message:
-    """A route that is gone already counts as removed."""
-    body = _route_body(destination, gateway)
-    what = f"remove route {destination} via {gateway}"
-    return _message(what, body, RTM_DELROUTE, 0, {errno.ESRCH})
-
-
-def _route_body(destination: str, gateway: str) -> Any:
-    network = ip_network(destination)
-    body = rtmsg()
-    body["family"], body["dst_len"] = _FAMILIES[network.version], network.prefixlen
-    body["table"], body["type"], body["proto"] = RT_TABLE_MAIN, RTN_UNICAST, OUR_PROTOCOL
-    body["attrs"] = [("RTA_GATEWAY", gateway)]
-    if network.prefixlen:
-        body["attrs"] += [("RTA_DST", str(network.network_address))]
-    return body
 
 
 def _link_body(*, index: int = 0, name: str = "", up: bool = False) -> Any:
@@ -314,7 +235,32 @@ def _link(message: Any, addresses: dict[int, list[str]]) -> Link:
         mtu=message.get_attr("IFLA_MTU"),
         master=message.get_attr("IFLA_MASTER") or 0,
         addresses=tuple(addresses.get(message["index"], ())),
+        tunnel=_tunnel(message, info),
     )
+
+
+def _tunnel(message: Any, info: Any) -> Tunnel | None:
+    if info is None or info.get_attr("IFLA_INFO_KIND") != "vxlan":
+        return None
+    data = info.get_attr("IFLA_INFO_DATA")
+    return Tunnel(
+        vni=data.get_attr("IFLA_VXLAN_ID"),
+        port=data.get_attr("IFLA_VXLAN_PORT"),
+        local=data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6") or "",
+        mac=message.get_attr("IFLA_ADDRESS"),
+        learning=bool(data.get_attr("IFLA_VXLAN_LEARNING")),
+    )
+
+
+def _read(shape: Any, kind: int, body: bytes) -> Any:
+    message = shape(HEADER.pack(HEADER.size + len(body), kind, 0, 0, 0) + body)
+    message.decode()
+    return message
+
+
+def _list(conversation: kernel.Socket, kind: int, shape: Any, what: str) -> Iterable[Any]:
+    for reply, body in conversation.dump(kind, _body(shape()), what):
+        yield _read(shape, reply, body)
 
 
 def _message(what: str, body: Any, kind: int, flags: int, forgiven: Iterable[int] = ()) -> Message:
@@ -322,34 +268,13 @@ def _message(what: str, body: Any, kind: int, flags: int, forgiven: Iterable[int
 
 
 def _encode(body: Any, kind: int, flags: int) -> bytes:
-    body["header"]["type"], body["header"]["flags"] = kind, NLM_F_REQUEST | flags
+    return kernel.packed(kind, flags, _body(body))
+
+
+def _body(body: Any) -> bytes:
     body.encode()
-    return bytes(body.data)
-
-
-def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    batch: list[Message] = []
-    size = 0
-    for message in messages:
-        if len(batch) == _BATCH_MESSAGES or (batch and size + len(message.data) > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += len(message.data)
-    if batch:
-        yield batch
+    return bytes(body.data)[HEADER.size :]
 
 
 def _family(text: str) -> int:
     return socket.AF_INET6 if ":" in text else socket.AF_INET
-
-
-def _sentence(code: int, body: bytes) -> str:
-    """The kernel's own words where it gave some, behind the error and the header of what we asked."""
-    at = 20
-    while at + 4 <= len(body):
-        length, kind = struct.unpack_from("HH", body, at)
-        if kind & 0x3FFF == NLMSGERR_ATTR_MSG:
-            return body[at + 4 : at + length].rstrip(b"\0").decode(errors="replace")
-        at += max(4, (length + 3) & ~3)
-    return os.strerror(code)

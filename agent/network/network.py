@@ -15,13 +15,17 @@ from agent.network import idranges, names, ports, rules, topology
 from agent.network.addresses import Addresses, Subnet
 from agent.network.attachment import Attached, NetworkError, Peer, Published
 from agent.network.firewall import Firewall
+from agent.network.overlay import Overlay
+from agent.network.peering import Underlay
+from agent.network.peers import Peers
 from agent.network.pool import Pool
 from agent.network.records import Record, Records
-from agent.network.topology import AddRoute, Operation, RemoveRoute, RemoveSlot, Slot
+from agent.network.topology import RemoveSlot, Slot
 from agent.network.workbench import Workbench
 from orch.model.assignment import EndpointSection
 
 DEFAULT_POOL_SIZE = 16
+DEFAULT_UNDERLAY = Underlay()
 HOST_RESOLVERS = Path("/etc/resolv.conf")
 
 
@@ -32,9 +36,9 @@ class Network:
         self,
         run_dir: Path,
         subnets: Sequence[Subnet],
-        node_address: str,
         records: Records,
         workbench: Workbench,
+        peers: Peers,
         pool: Pool,
         addresses: Addresses,
         firewall: Firewall,
@@ -43,10 +47,10 @@ class Network:
         """Use `open`."""
         self._folder = run_dir / "netns"
         self._subnets = subnets
-        self._node_address = node_address
         self._records = records
         self._workbench = workbench
         self._workshop = workbench.workshop
+        self._peers = peers
         self._pool = pool
         self._addresses = addresses
         self._firewall = firewall
@@ -54,7 +58,6 @@ class Network:
         self._given: dict[str, Record] = {}
         self._broken: set[str] = set()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._routing = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -68,6 +71,7 @@ class Network:
         service_range: str = "",
         pool_size: int = DEFAULT_POOL_SIZE,
         resolv_conf: Path = HOST_RESOLVERS,
+        underlay: Underlay = DEFAULT_UNDERLAY,
         settle: Callable[[int], None] = lambda _: None,
     ) -> Self:
         """In the node's network namespace. Adopts what is there and removes what is half made.
@@ -76,13 +80,14 @@ class Network:
         """
         parsed = [Subnet.parse(text) for text in subnets]
         workbench = await Workbench.open(run_dir / "netns", parsed)
+        overlay = await workbench.do(Overlay, parsed, node_address, underlay)
         addresses = Addresses(parsed)
         network = cls(
             run_dir,
             parsed,
-            node_address,
             Records(state_dir / "network"),
             workbench,
+            Peers(workbench, overlay, underlay),
             Pool(pool_size, addresses, workbench),
             addresses,
             Firewall(_place(parsed, cluster_range, service_range)),
@@ -152,14 +157,8 @@ class Network:
             await self._firewall.commit()
 
     async def set_peers(self, peers: Sequence[Peer]) -> None:
-        """Routes to the subnets of the other nodes, and to no others."""
-        wanted = topology.routes_to(peers, self._node_address)
-        async with self._routing:
-            seen = await self._workbench.do(self._workshop.seen)
-            changes = list(topology.route_changes(wanted, seen.routes))
-            add = [change.route for change in changes if isinstance(change, AddRoute)]
-            remove = [change.route for change in changes if isinstance(change, RemoveRoute)]
-            await self._workbench.do(self._workshop.route, add, remove)
+        """What leads to the subnets of the other nodes, and to no others; raises NetworkError naming who is cut off."""
+        await self._peers.set(peers)
 
     async def set_services(self, section: EndpointSection) -> None:
         """Virtual addresses and published ports lead to whom the section says; returns when the kernel has it."""
@@ -186,14 +185,15 @@ class Network:
         await self._firewall.remove()
         seen = await self._workbench.do(self._workshop.seen)
         await self._workbench.do(self._workshop.remove, _names(topology.leftovers((), seen)))
-        await self._workbench.do(self._workshop.route, (), sorted(seen.routes))
+        await self._peers.remove()
         await self._workbench.do(self._workshop.tear_down)
         await self._workbench.close()
         self._records.remove()
         self._given.clear()
 
     async def _adopt(self) -> None:
-        await self._workbench.do(self._workshop.prepare, self._node_address)
+        await self._workbench.do(self._workshop.prepare, await self._peers.first_mtu())
+        await self._peers.prepare()
         starting = asyncio.create_task(self._resolver.start())
         try:
             await self._adopt_slots()
@@ -206,7 +206,7 @@ class Network:
 
     async def _adopt_slots(self) -> None:
         for record in self._records.read():
-            if len(record.addresses) == len(self._subnets) and all(map(self._is_ours, record.addresses)):
+            if record.addresses and all(map(self._is_ours, record.addresses)):
                 self._given[record.task] = record
                 self._addresses.keep(record.addresses)
                 self._set_doors({}, _doors(record))
@@ -293,5 +293,5 @@ def _place(subnets: Sequence[Subnet], cluster_range: str, service_range: str) ->
     return rules.Place(topology.BRIDGE, cluster_range, service_range, networks, own[0].gateway)
 
 
-def _names(operations: Iterable[Operation]) -> list[str]:
-    return [each.name for each in operations if isinstance(each, RemoveSlot)]
+def _names(operations: Iterable[RemoveSlot]) -> list[str]:
+    return [each.name for each in operations]

@@ -1,4 +1,4 @@
-"""Which links, routes and namespaces a node should have, and what to do to get there.
+"""Which links and namespaces a node should have for its tasks, and what to do to get there.
 
 A task's place is a *slot*: a network namespace, a link from it to the bridge, and addresses.
 Slots are named after their first address, so a listing explains itself and two slots cannot collide.
@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from agent.network.attachment import Peer
-
 BRIDGE = "orch0"
+TUNNEL = "orch-vxlan"
 _LINK = re.compile(r"orch([0-9a-f]{8,10})")
 
 
@@ -37,14 +36,6 @@ class Slot:
         return mac_of(self.addresses[0])
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Route:
-    """A subnet and the node through which it is reached."""
-
-    destination: str
-    gateway: str
-
-
 @dataclass(frozen=True, slots=True)
 class SeenLink:
     """A link that exists; `port` says that the bridge has it as a port."""
@@ -58,7 +49,6 @@ class Seen:
     """What exists in the node's namespace and on its disk."""
 
     links: frozenset[SeenLink] = field(default=frozenset())
-    routes: frozenset[Route] = field(default=frozenset())
     namespaces: frozenset[str] = field(default=frozenset())
     """Slot names with a living namespace."""
     files: frozenset[str] = field(default=frozenset())
@@ -70,32 +60,21 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class AddRoute:
-    """Also changes the gateway of a route that exists."""
-
-    route: Route
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveRoute:
-    """Nothing is behind that node any more."""
-
-    route: Route
-
-
-@dataclass(frozen=True, slots=True)
 class RemoveSlot:
     """Nobody's, or half made: its link, its namespace and its file go."""
 
     name: str
 
 
-Operation = AddRoute | RemoveRoute | RemoveSlot
-
-
 def link_name(slot: str) -> str:
     """The outer end of a slot's link; at most 14 characters of the kernel's 15."""
     return f"orch{slot}"
+
+
+def slot_of(link: str) -> str:
+    """The slot whose outer end has this name; "" for a link of anybody else."""
+    found = _LINK.fullmatch(link)
+    return found[1] if found else ""
 
 
 def mac_of(address: str) -> str:
@@ -104,25 +83,8 @@ def mac_of(address: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x0A, 0x6F, *tail))
 
 
-def routes_to(peers: Iterable[Peer], own_address: str) -> frozenset[Route]:
-    """A route for each subnet of each other node, of the family of that node's address."""
-    return frozenset(
-        Route(subnet, peer.address)
-        for peer in peers
-        for subnet in peer.subnets
-        if peer.address != own_address and (":" in subnet) == (":" in peer.address)
-    )
-
-
-def route_changes(wanted: frozenset[Route], seen: frozenset[Route]) -> Iterator[Operation]:
-    """New gateways replace old ones in place, so that a subnet that moves is never without a route."""
-    taken_over = {route.destination for route in wanted}
-    yield from (AddRoute(route) for route in sorted(wanted - seen))
-    yield from (RemoveRoute(route) for route in sorted(seen - wanted) if route.destination not in taken_over)
-
-
-def leftovers(wanted: Iterable[Slot], seen: Seen) -> Iterator[Operation]:
+def leftovers(wanted: Iterable[Slot], seen: Seen) -> Iterator[RemoveSlot]:
     """Everything of ours that is no whole slot of a task, whatever a kill left of it."""
     kept = {slot.name for slot in wanted if seen.whole(slot)}
-    linked = {found[1] for link in seen.links if (found := _LINK.fullmatch(link.name))}
+    linked = {slot for link in seen.links if (slot := slot_of(link.name))}
     yield from (RemoveSlot(name) for name in sorted((linked | seen.files) - kept))

@@ -10,6 +10,8 @@ from agent.network.addresses import Subnet
 from agent.network.attachment import NetworkError
 from agent.network.namespaces import Workshop
 
+RESIZED_AT_ONCE = 32
+
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
@@ -35,6 +37,12 @@ class Workbench:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         except OSError as error:
             raise NetworkError(str(error)) from error
+
+    async def resize(self, mtu: int) -> None:
+        """Bridge and slots; a thousand tasks are changed in turns, between which others get theirs."""
+        names = await self.do(self.workshop.begin_resize, mtu)
+        for first in range(0, len(names), RESIZED_AT_ONCE):
+            await self.do(self.workshop.resize, names[first : first + RESIZED_AT_ONCE], mtu)
 
     async def close(self) -> None:
         """After the work that was asked for; everything made stays."""

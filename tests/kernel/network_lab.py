@@ -69,7 +69,13 @@ class Node:
     """The process of network_node.py on a machine."""
 
     def __init__(
-        self, machine: Machine, folder: Path, subnet: str, pool_size: int = 4, resolv_conf: str = ""
+        self,
+        machine: Machine,
+        folder: Path,
+        subnet: str,
+        pool_size: int = 4,
+        resolv_conf: str = "",
+        **underlay: object,
     ) -> None:
         self.machine = machine
         self.folder = folder
@@ -78,11 +84,12 @@ class Node:
         settings = {
             "run_dir": str(folder / "run"),
             "state_dir": str(folder / "state"),
-            "subnets": [subnet],
+            "subnets": subnet.split(),
             "cluster_range": "10.208.0.0/12",
             "service_range": "10.224.0.0/16",
             "node_address": machine.address,
             "pool_size": pool_size,
+            "underlay": underlay,
             "resolv_conf": resolv_conf or "/dev/null",
         }
         self._command = [sys.executable, str(NODE_PROCESS), machine.netns, json.dumps(settings)]

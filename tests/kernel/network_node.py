@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.linux import constants, syscalls
 from agent.network import attachment
 from agent.network.network import Network
+from agent.network.peering import Mode, Underlay
 from orch import wire
 from orch.model.assignment import EndpointSection
 from orch.v1 import values_pb2
@@ -46,6 +47,8 @@ def say(reply: dict) -> None:
 
 async def main(settings: dict) -> None:
     settings |= {name: Path(settings[name]) for name in ("run_dir", "state_dir", "resolv_conf")}
+    underlay = settings["underlay"]
+    settings["underlay"] = Underlay(**underlay | {"mode": Mode(underlay.get("mode", "auto"))})
     try:
         network = await Network.open(**settings)
     except attachment.NetworkError as error:

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from agent.network import netlink
+from agent.network import kernel, netlink
 
 
 def test_only_the_messages_of_pyroute2_are_loaded() -> None:
@@ -15,5 +15,5 @@ def test_only_the_messages_of_pyroute2_are_loaded() -> None:
 
 
 def test_loopback_is_seen_with_its_name() -> None:
-    with netlink.Socket() as kernel:
-        assert "lo" in [link.name for link in kernel.links()]
+    with kernel.Socket() as conversation:
+        assert "lo" in [link.name for link in netlink.links(conversation)]

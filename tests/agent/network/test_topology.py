@@ -1,16 +1,10 @@
-from agent.network.attachment import Peer
 from agent.network.topology import (
-    AddRoute,
-    RemoveRoute,
     RemoveSlot,
-    Route,
     Seen,
     SeenLink,
     Slot,
     leftovers,
     mac_of,
-    route_changes,
-    routes_to,
 )
 
 ONE, TWO = Slot(("10.208.4.2",)), Slot(("10.208.4.3",))
@@ -18,7 +12,7 @@ ONE, TWO = Slot(("10.208.4.2",)), Slot(("10.208.4.3",))
 
 def seen(*slots: Slot) -> Seen:
     names = frozenset(slot.name for slot in slots)
-    return Seen(frozenset(SeenLink(slot.link, port=True) for slot in slots), frozenset(), names, names)
+    return Seen(frozenset(SeenLink(slot.link, port=True) for slot in slots), names, names)
 
 
 def test_a_slot_is_named_after_its_address() -> None:
@@ -57,23 +51,3 @@ def test_links_of_others_are_not_touched() -> None:
     )
 
     assert list(leftovers([], Seen(links=others))) == []
-
-
-def test_each_subnet_of_each_other_node_has_a_route() -> None:
-    peers = [
-        Peer("me", "192.0.2.1", ("10.208.4.0/22",)),
-        Peer("two", "192.0.2.2", ("10.208.8.0/22", "fd00:8::/64")),
-    ]
-
-    assert routes_to(peers, "192.0.2.1") == {Route("10.208.8.0/22", "192.0.2.2")}
-
-
-def test_a_route_that_moves_is_replaced_and_never_removed() -> None:
-    old = frozenset([Route("10.208.8.0/22", "192.0.2.2"), Route("10.208.12.0/22", "192.0.2.3")])
-    new = frozenset([Route("10.208.8.0/22", "192.0.2.9")])
-
-    assert list(route_changes(new, old)) == [
-        AddRoute(Route("10.208.8.0/22", "192.0.2.9")),
-        RemoveRoute(Route("10.208.12.0/22", "192.0.2.3")),
-    ]
-    assert list(route_changes(new, new)) == []
