@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from orch import wire
-from orch.model.assignment import EndpointSection, FileSection, PeerSection, Section, TaskSection
+from orch.model.assignment import (
+    EndpointSection,
+    FileSection,
+    PeerSection,
+    Section,
+    ServiceEndpoints,
+    TaskSection,
+)
 from orch.model.cluster import Stamp
 
 _log = logging.getLogger(__name__)
@@ -24,6 +31,8 @@ _KINDS: dict[str, type[Any]] = {
     "endpoints": EndpointSection,
     "peers": PeerSection,
 }
+_SERVICE = "service"
+"""Of rows: the endpoints of one service."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept
     (kind TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
@@ -56,7 +65,9 @@ class Ledger:
     def __init__(self, database: sqlite3.Connection, kept: dict[str, dict[str, bytes]]) -> None:
         self._database = database
         self._thread = ThreadPoolExecutor(1, "orch-ledger")
-        self._sections = _read_sections(kept.pop("section", {}))
+        self._sections = _read_sections(kept.pop("section", {}), kept.pop(_SERVICE, {}))
+        self._services: dict[str, ServiceEndpoints] = {}
+        """As they are on the disk, or on their way there."""
         self._stamps = {kind: section.stamp for kind, section in self._sections.items()}
         self._kept = kept
         self._pending: dict[tuple[str, str], bytes | None] = {}
@@ -84,7 +95,10 @@ class Ledger:
 
     def section(self, kind: str) -> Any:
         """The section as the ledger had it when it was opened; None when there is none. Answered once."""
-        return self._sections.pop(kind, None)
+        section = self._sections.pop(kind, None)
+        if isinstance(section, EndpointSection):
+            self._services = {_row(each): each for each in section.services}
+        return section
 
     def kept(self, kind: str) -> dict[str, bytes]:
         """What was kept when the ledger was opened. Answered once."""
@@ -96,8 +110,21 @@ class Ledger:
         if why := refusal(self.accepted, self._stamps.get(kind), section.stamp):
             return why
         self._stamps[kind] = section.stamp
+        if isinstance(section, EndpointSection):
+            section = self._keep_services(section)
         self.keep("section", kind, wire.encode(_without_secrets(section)))
         return ""
+
+    def _keep_services(self, section: EndpointSection) -> EndpointSection:
+        """Each service lies apart, and is written when it is another than before; returns what is left."""
+        before, now = self._services, {_row(each): each for each in section.services}
+        for name, each in now.items():
+            if before.get(name) is not each and before.get(name) != each:
+                self.keep(_SERVICE, name, wire.encode(each))
+        for name in before.keys() - now.keys():
+            self.keep(_SERVICE, name, None)
+        self._services = now
+        return replace(section, services=())
 
     def keep(self, kind: str, name: str, data: bytes | None) -> None:
         """Written soon, together with whatever else comes by then. None removes it."""
@@ -173,13 +200,21 @@ def _commit(database: sqlite3.Connection, batch: dict[tuple[str, str], bytes | N
         raise
 
 
-def _read_sections(kept: dict[str, bytes]) -> dict[str, Section]:
+def _row(each: ServiceEndpoints) -> str:
+    return f"{each.service.namespace}/{each.service.name}"
+
+
+def _read_sections(kept: dict[str, bytes], services: dict[str, bytes]) -> dict[str, Section]:
     from google.protobuf.message import DecodeError
 
     try:
-        return {kind: wire.decode(data, _KINDS[kind]) for kind, data in kept.items() if kind in _KINDS}
+        found = {kind: wire.decode(data, _KINDS[kind]) for kind, data in kept.items() if kind in _KINDS}
+        if "endpoints" in found and services:
+            behind = tuple(wire.decode(services[name], ServiceEndpoints) for name in sorted(services))
+            found["endpoints"] = replace(found["endpoints"], services=behind)
     except DecodeError as error:
         raise ValueError(f"a section is damaged: {error}") from error
+    return found
 
 
 def _without_secrets(section: Section) -> Section:

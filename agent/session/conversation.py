@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 
+from agent.session import endpoints
 from agent.session.outbox import Outbox
 from orch import wire
 from orch.model.assignment import EndpointSection, FileSection, PeerSection, Section, TaskSection
-from orch.v1 import sessions_pb2, sessions_pb2_grpc
+from orch.v1 import sessions_pb2, sessions_pb2_grpc, values_pb2
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Conversation:
         self._connect = connect
         self._duties = duties
         self._outbox = outbox
+        self._endpoints = endpoints.Whole()
         self._redirect = ""
         self.is_up = asyncio.Event()
         """Set while somebody has said welcome."""
@@ -170,8 +172,10 @@ class Conversation:
                     down = await self._read(call)
                 self._duties.heard()
                 match kind := down.WhichOneof("kind"):
-                    case "tasks" | "files" | "endpoints" | "peers":
+                    case "tasks" | "files" | "peers":
                         takers[kind].give(wire.from_wire(getattr(down, kind), _SECTIONS[kind]))
+                    case "endpoints":
+                        await takers[kind].give_endpoints(down.endpoints, self._endpoints)
                     case "statuses_stored":
                         self._outbox.stored(down.statuses_stored)
                     case "heartbeat":
@@ -251,6 +255,17 @@ class _Taker:
     def give(self, section: Section) -> None:
         self._latest = section
         self._given.set()
+
+    async def give_endpoints(self, said: values_pb2.EndpointSection, whole: endpoints.Whole) -> None:
+        """Of what is a difference to something else the whole is asked for."""
+        try:
+            self.give(whole.take(said))
+        except endpoints.NotTheBase as problem:
+            _log.info("endpoints are asked for anew: %s", problem)
+            answer = sessions_pb2.Acknowledgement(
+                section=self._kind, version=said.version, refusal=str(problem), wants_whole=True
+            )
+            await self._up.send(acknowledgement=answer)
 
     async def keep(self) -> None:
         while True:

@@ -1,13 +1,15 @@
 """What waits to be sent to one node: of each section only the newest, so a slow node has no backlog."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from orch.v1 import sessions_pb2 as pb
 
 MOST_ASKS_WAITING = 256
 SECTION_ORDER = ("peers", "files", "tasks", "endpoints")
 """A task needs its node's range and its files."""
+
+Message = bytes | Callable[[], bytes]
 
 
 class Conversation:
@@ -18,15 +20,20 @@ class Conversation:
         self.incarnation = incarnation
         self.problems: tuple[str, ...] = ()
         self.acknowledged: dict[str, int] = {}
-        self._sections: dict[str, bytes] = {}
+        self.endpoints_sent = 0
+        """The version of the endpoints that were sent last; 0 is none."""
+        self._sections: dict[str, Message] = {}
         self._asks: list[bytes] = []
         self._stored = 0
         self._told = 0
         self._has_news = asyncio.Event()
         self._closed = False
 
-    def push(self, section: str, message: bytes) -> None:
-        """The newest state of a section; an older one that was not sent yet never is."""
+    def push(self, section: str, message: "Message") -> None:
+        """The newest state of a section; an older one that was not sent yet never is.
+
+        One that depends on what was sent before is made when it is sent.
+        """
         self._sections[section] = message
         self._has_news.set()
 
@@ -64,7 +71,8 @@ class Conversation:
 
     def _take(self) -> list[bytes]:
         ordered = sorted(self._sections, key=SECTION_ORDER.index)
-        taken = [*(self._sections[section] for section in ordered), *self._asks]
+        messages = (self._sections[section] for section in ordered)
+        taken = [*(each if isinstance(each, bytes) else each() for each in messages), *self._asks]
         self._asks, self._sections = [], {}
         if self._stored > self._told:
             self._told = self._stored

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from controlplane.api import leaving
+from controlplane.api import conversation, leaving
 from controlplane.cluster import snapshot
 from orch import wire
 from orch.model.assignment import ServiceEndpoints
 from orch.model.names import ServiceName, TaskId
 from orch.model.node import Condition
 from orch.model.task import Task, Wanted
-from orch.v1 import values_pb2
+from orch.v1 import sessions_pb2, values_pb2
+
+MOST_GONE_KEPT = 1000
 
 Endpoints = Callable[[Any, ServiceName], ServiceEndpoints]
 
@@ -26,6 +28,14 @@ class EndpointBook:
         self._is_begun = False
         self._endpoints: dict[ServiceName, ServiceEndpoints] = {}
         self._messages: dict[ServiceName, values_pb2.ServiceEndpoints] = {}
+        self._unsent: set[ServiceName] = set()
+        self._changed: dict[ServiceName, int] = {}
+        """Of those that are there and of those that went: the version of the section that first told of it."""
+        self._whole_before = 0
+        """Differences to versions before this are not known any more."""
+        self._stamp = values_pb2.Stamp()
+        self._told = 0
+        self._encoded: dict[int, bytes] = {}
         self._leaving = leaving.Leaving()
 
     def touch(self, names: Iterable[ServiceName]) -> None:
@@ -48,13 +58,39 @@ class EndpointBook:
             self._renew(name, self._endpoints_of(cluster, name), name in cluster.services, now)
         return {task.node for name in stale for task in _stopping(cluster, cluster.tasks_of(name))}
 
-    def messages(self) -> list[values_pb2.ServiceEndpoints]:
-        """By name."""
-        return [self._messages[name] for name in sorted(self._messages)]
-
-    def sent(self, version: int) -> None:
+    def told(self, stamp: values_pb2.Stamp, version: int) -> None:
         """The content, as it is now, is on its way under this version of the section."""
+        self._stamp, self._told = stamp, version
+        self._changed.update(dict.fromkeys(self._unsent, version))
+        self._unsent.clear()
+        self._encoded.clear()
+        self._forget_who_went()
         self._leaving.sent(version)
+
+    def message_for(self, session: conversation.Conversation) -> bytes:
+        """What is told of: the difference to what was sent to the session last, or the whole."""
+        base, session.endpoints_sent = session.endpoints_sent, self._told
+        if base < self._whole_before:
+            base = 0
+        if base not in self._encoded:
+            self._encoded[base] = sessions_pb2.SessionDown(endpoints=self._section(base)).SerializeToString()
+        return self._encoded[base]
+
+    def _section(self, base: int) -> values_pb2.EndpointSection:
+        names = sorted(name for name, version in self._changed.items() if version > base)
+        return values_pb2.EndpointSection(
+            stamp=self._stamp,
+            version=self._told,
+            services=[self._messages[name] for name in names if name in self._messages],
+            base=base,
+            gone=[wire.to_wire(name) for name in names if base and name not in self._messages],
+        )
+
+    def _forget_who_went(self) -> None:
+        """Who is so far behind is told the whole."""
+        went = sorted(self._changed.keys() - self._messages.keys(), key=lambda name: self._changed[name])
+        for name in went[:-MOST_GONE_KEPT]:
+            self._whole_before = max(self._whole_before, self._changed.pop(name) + 1)
 
     def is_drained(self, task: TaskId) -> bool:
         """No node leads anybody to the task."""
@@ -83,6 +119,7 @@ class EndpointBook:
             self._endpoints[name] = now
             self._messages[name] = wire.to_wire(now)
         self.version += 1
+        self._unsent.add(name)
         were, ready = _ready(before), _ready(now)
         self._leaving.left(were - ready, at)
         self._leaving.came_back(ready)

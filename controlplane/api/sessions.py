@@ -216,6 +216,9 @@ class Sessions:
             if said.section == "endpoints":
                 self._teller.acknowledged(session)
             return
+        if said.wants_whole:
+            self._teller.begin_endpoints_again(session)
+            return
         log.warning("%s refused its %s: %s", session.node, said.section, said.refusal)
         message = f"refused its {said.section}: {said.refusal}"
         self._recorder.tell(

@@ -7,6 +7,7 @@ many sections share (a template, the endpoints of a service) are encoded once.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from controlplane.api import assignments, conversation, endpoint_book, registry_secrets
 from controlplane.loop import picture
@@ -89,6 +90,14 @@ class Teller:
         cluster = self._picture.cluster
         assert cluster.identity is not None  # noqa: S101  the picture is whole
         return Stamp(cluster.identity.id, cluster.identity.incarnation, epoch, cluster.revision)
+
+    def begin_endpoints_again(self, session: conversation.Conversation) -> None:
+        """The node has not got what it was told the difference to."""
+        if self._sessions.get(session.node) is session:
+            session.endpoints_sent = 0
+            self._told[session.node].content.pop("endpoints", None)
+            self._endpoints_due.add(session.node)
+            self._schedule()
 
     # ── what is due ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,16 +219,10 @@ class Teller:
         due = {name for name in due if self._is_new(name, "endpoints", self._book.version)}
         if not due:
             return
-        version = self._next()
-        section = values_pb2.EndpointSection(
-            stamp=stamp,
-            version=version,
-            services=self._book.messages(),
-        )
-        message = sessions_pb2.SessionDown(endpoints=section).SerializeToString()
+        self._book.told(stamp, self._next())
         for name in due:
-            self._sessions[name].push("endpoints", message)
-        self._book.sent(version)
+            session = self._sessions[name]
+            session.push("endpoints", partial(self._book.message_for, session))
 
     def _settle_leaving(self) -> None:
         """Some may have been let go of by everybody, and may be told to end."""

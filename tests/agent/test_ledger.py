@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.ledger import Ledger, next_incarnation, refusal
-from orch.model.assignment import File, FileSection, TaskSection
+from orch.model.assignment import EndpointSection, File, FileSection, ServiceEndpoints, TaskSection
 from orch.model.cluster import Stamp
 from orch.model.names import ObjectName
 
@@ -38,6 +38,29 @@ def test_the_first_word_of_all_is_taken_over() -> None:
 
 def test_each_section_has_its_own_age() -> None:
     assert refusal(HERE, None, Stamp("c1", 2, 5, 50)) == ""
+
+
+async def test_of_endpoints_only_what_is_different_is_written(tmp_path: Path) -> None:
+    def service(name: str, *addresses: str) -> ServiceEndpoints:
+        return ServiceEndpoints(ObjectName("default", name), virtual_addresses=addresses)
+
+    ledger = Ledger.open(tmp_path)
+    a, b, c = service("a"), service("b"), service("c")
+    ledger.accept(EndpointSection(HERE, 1, (a, b, c)))
+    await ledger.settle()
+    written: list[str] = []
+    keep = ledger.keep
+    ledger.keep = lambda kind, name, data: (written.append(name), keep(kind, name, data))[1]  # type: ignore[method-assign]
+
+    changed = service("b", "10.224.0.1")
+    ledger.accept(EndpointSection(HERE, 2, (a, changed)))
+    await ledger.settle()
+
+    assert written == ["default/b", "default/c", "endpoints"]
+    again = Ledger.open(tmp_path)
+    assert again.section("endpoints") == EndpointSection(HERE, 2, (a, changed))
+    await again.close()
+    await ledger.close()
 
 
 async def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -205,6 +205,9 @@ class Node:
                     self._follow(section)
                 said = pb.Acknowledgement(section="tasks", version=section.version, refusal=refusal)
                 call.up.send(pb.SessionUp(acknowledgement=said))
+            case "endpoints":
+                said = pb.Acknowledgement(section="endpoints", version=message.endpoints.version)
+                call.up.send(pb.SessionUp(acknowledgement=said))
             case "peers":
                 self.subnet = message.peers.subnets[0]
             case "statuses_stored":

@@ -12,6 +12,7 @@ from typing import Any
 
 from grpc import aio, ssl_channel_credentials
 
+from agent.session import endpoints
 from orch import wire
 from orch.identity import request as requests
 from orch.identity import roles, token
@@ -80,6 +81,8 @@ class Agent:
     told: dict[str, Any] = field(default_factory=dict)
     """The newest of each section."""
     versions: dict[str, list[int]] = field(default_factory=dict)
+    differences: list[int] = field(default_factory=list)
+    """Of each section of endpoints: to which version it was the difference; 0 is a whole one."""
     said: dict[TaskId, TaskStatus] = field(default_factory=dict)
     redirects: list[str] = field(default_factory=list)
     asks: list[Any] = field(default_factory=list)
@@ -91,6 +94,7 @@ class Agent:
     def __post_init__(self) -> None:
         self._up: asyncio.Queue[Any] = asyncio.Queue()
         self._changed = asyncio.Condition()
+        self._endpoints = endpoints.Whole()
         self._sequence = itertools.count(1)
         self._batches = itertools.count(1)
         self._running: asyncio.Task[None] | None = None
@@ -129,6 +133,11 @@ class Agent:
     def acknowledge(self, section: str) -> None:
         """The newest that was told."""
         said = pb.Acknowledgement(section=section, version=self.told[section].version)
+        self._up.put_nowait(pb.SessionUp(acknowledgement=said))
+
+    def want_whole(self) -> None:
+        """Say that the last endpoints were the difference to something that is not here."""
+        said = pb.Acknowledgement(section="endpoints", refusal="not the base", wants_whole=True)
         self._up.put_nowait(pb.SessionUp(acknowledgement=said))
 
     def status(self, task: TaskId, state: TaskState, *, ready: bool = False, **more: Any) -> TaskStatus:
@@ -182,6 +191,9 @@ class Agent:
         kind = message.WhichOneof("kind")
         if kind in {"tasks", "files", "endpoints", "peers"}:
             section = getattr(message, kind)
+            if kind == "endpoints":
+                self.differences.append(section.base)
+                section = wire.to_wire(self._endpoints.take(section))
             self.told[kind] = section
             self.versions.setdefault(kind, []).append(section.version)
             if kind not in self.mute:

@@ -93,11 +93,15 @@ class ServiceEndpoints:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSection:
-    """All services, and what is behind them."""
+    """All services, by name, and what is behind them; on the wire also what is different from an earlier one."""
 
     stamp: Stamp
     version: int = 0
     services: tuple[ServiceEndpoints, ...] = ()
+    base: int = 0
+    """The version that this is the difference to; 0: it is whole."""
+    gone: tuple[ObjectName, ...] = ()
+    """Of a difference: services that are there no more."""
 
 
 @dataclass(frozen=True, slots=True)
