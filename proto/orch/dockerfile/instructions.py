@@ -33,6 +33,7 @@ class Mount:
     kind: str
     """bind, cache, tmpfs, secret or ssh."""
     target: str = ""
+    """Without one a bind, cache or tmpfs is mounted on the working directory, as BuildKit does it."""
     source: str = ""
     stage: str = ""
     """Where a bind or the first content of a cache comes from: a stage, an image, or "" for the context."""
@@ -52,6 +53,8 @@ class Run:
     command: Command
     mounts: tuple[Mount, ...] = ()
     network: str = "default"
+    is_insecure: bool = False
+    """--security=insecure was said."""
     heredocs: tuple[Heredoc, ...] = ()
 
 

@@ -94,9 +94,10 @@ def _run(text: _Text) -> i.Run:
     network = text.flags.one("network") or "default"
     if network not in {"default", "none", "host"}:
         raise ValueError(f"--network={network} is none of default, none, host")
-    if text.flags.one("security") not in {"", "sandbox"}:
-        raise ValueError("--security=insecure is not supported: a build gets no privileges")
-    return i.Run(text.command(), mounts, network, heredocs)
+    security = text.flags.one("security")
+    if security not in {"", "sandbox", "insecure"}:
+        raise ValueError(f"--security={security} is neither sandbox nor insecure")
+    return i.Run(text.command(), mounts, network, security == "insecure", heredocs)
 
 
 def _copy(text: _Text, *, unpacks: bool = False) -> i.Copy:

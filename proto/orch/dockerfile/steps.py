@@ -195,6 +195,8 @@ def _declared(
 
 
 def _execute(state: State, run: i.Run) -> Execute:
+    if run.is_insecure:
+        raise ValueError("--security=insecure is not supported: a build gets no privileges")
     environment = {**state.proxies, **state.arguments, **state.environment}
     argv, script = run.command.argv(state.shell), ""
     text = run.command.shell
@@ -211,7 +213,7 @@ def _execute(state: State, run: i.Run) -> Execute:
         tuple(environment.items()),
         state.config.user,
         state.cwd,
-        tuple(_placed_mount(state, mount) for mount in run.mounts),
+        tuple(_placed_mount(state, mount) for mount in run.mounts if mount.kind != "ssh" or mount.required),
         run.network,
         script,
     )
@@ -220,7 +222,14 @@ def _execute(state: State, run: i.Run) -> Execute:
 def _placed_mount(state: State, mount: i.Mount) -> i.Mount:
     """Its variables expanded, its target below WORKDIR; a cache that has no id is known by its target."""
     expand = _expander(state)
-    target = mount.target and posixpath.normpath(posixpath.join(state.cwd, expand(mount.target)))
+    if mount.kind == "ssh" and mount.required:
+        raise ValueError("--mount=type=ssh is not supported", "give the key as a secret: --mount=type=secret")
+    has_place = mount.target or mount.kind not in {"secret", "ssh"}
+    target = posixpath.normpath(posixpath.join(state.cwd, expand(mount.target))) if has_place else ""
+    if target == "/":
+        raise ValueError(
+            f"--mount=type={mount.kind} would hide the whole image", "give it a target, or set WORKDIR"
+        )
     identity = target if mount.kind == "cache" and mount.id == mount.target else expand(mount.id)
     return replace(mount, target=target, source=expand(mount.source), id=identity)
 

@@ -121,6 +121,9 @@ def test_a_file_in_place_is_written_with_its_variables() -> None:
     [
         ("FROM a\nCOPY a b c", 2, "several sources"),
         ("FROM a\nEXPOSE 99999", 2, "no port"),
+        ("FROM a\nRUN --mount=type=cache x", 2, "would hide the whole image"),
+        ("FROM a\nRUN --mount=type=ssh,required=true x", 2, "ssh is not supported"),
+        ("FROM a\nRUN --security=insecure x", 2, "gets no privileges"),
         ("FROM a\nEXPOSE 80/tpc", 2, "none of tcp"),
         ('FROM a\nENV a="${b:?is needed}"', 2, "is needed"),
     ],
