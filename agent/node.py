@@ -16,7 +16,9 @@ from agent.assignments import Assignments
 from agent.builds import executing
 from agent.builds.answering import Builds
 from agent.errors import CannotStart
+from agent.images.giving import Giving
 from agent.images.images import Images
+from agent.images.sharing import Sharing
 from agent.ledger import Ledger, next_incarnation
 from agent.membership import Membership
 from agent.network.network import Network
@@ -133,7 +135,10 @@ class Node:
         self._closing.push_async_callback(runtime.close)
         self._runtime = runtime
         images = await Images.open(
-            settings.state_dir / "images", routes_=settings.registries, door=self.own_registry.door
+            settings.state_dir / "images",
+            routes_=settings.registries,
+            door=self.own_registry.door,
+            giving=self._giving(),
         )
         self._closing.push_async_callback(images.close)
         self._images = images
@@ -144,6 +149,20 @@ class Node:
         logs.mkdir(mode=0o750, parents=True, exist_ok=True)
         volumes = Volumes(settings.state_dir / "volumes")
         return Rooms(runtime, images, files, prober, logs, volumes)
+
+    def _giving(self) -> Giving | None:
+        """To other nodes, what this one gets from the cluster's own registry."""
+        if not self._settings.share_port:
+            return None
+
+        def identity() -> tuple[bytes, bytes, bytes]:
+            held = self._membership.credentials
+            return held.certificate, held.key, held.ca
+
+        directory = self._settings.state_dir / "images"
+        giving = Giving(Sharing(directory), self.address, self._settings.share_port, identity)
+        self.own_registry.offer = lambda: giving.offer
+        return giving
 
     async def _import(self, images: Images) -> None:
         for archive in self._settings.imports:

@@ -14,6 +14,8 @@ class OwnRegistry:
         """`credentials` are asked each time: they are renewed while we run."""
         self._credentials = credentials
         self._address = ""
+        self.offer: Callable[[], str] = str
+        """host:port where other nodes get what we get there; empty: nowhere."""
         self._shown: tuple[Credentials, ssl.SSLContext] | None = None
 
     def is_at(self, address: str) -> None:
@@ -28,7 +30,7 @@ class OwnRegistry:
         if registry != CLUSTER or not self._address:
             return None
         authorization = f"Bearer {grant}" if grant else ""
-        return Door(self._address, self._context(), roles.SERVER_NAME, authorization)
+        return Door(self._address, self._context(), roles.SERVER_NAME, authorization, self.offer())
 
     def _context(self) -> ssl.SSLContext:
         held = self._credentials()

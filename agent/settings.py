@@ -10,6 +10,8 @@ from pathlib import Path
 from agent.images import care
 from orch.oci import options, routes
 
+SHARE_PORT = 7423
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -31,6 +33,8 @@ class Settings:
     """Thousandths of a core; 0 is what the machine has."""
     memory: int = 0
     """Bytes; 0 is what the machine has."""
+    share_port: int = SHARE_PORT
+    """Where other nodes get blobs of images; 0: nowhere, and then this one gets none from others."""
     http_port: int = 80
     """Where HTTP routes are served, once there is one; 0: nowhere."""
     https_port: int = 443
@@ -63,6 +67,7 @@ def read(arguments: list[str]) -> Settings:
         labels=dict(found.label),
         cpu=found.cpu,
         memory=found.memory,
+        share_port=found.share_port,
         http_port=found.http_port,
         https_port=found.https_port,
         resolv_conf=found.resolv_conf,
@@ -128,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--cpu", type=int, default=0, help="offer so many thousandths of a core (default: all)")
     add("--memory", type=int, default=0, help="offer so many bytes (default: all)")
+    add(
+        "--share-port",
+        type=int,
+        default=SHARE_PORT,
+        metavar="PORT",
+        help="where other nodes get what this one got from the cluster's own registry; 0: take no part (%(default)s)",
+    )
     for name, port in (("http", 80), ("https", 443)):
         add(
             f"--{name}-port",

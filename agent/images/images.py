@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from agent.images import archive, care, flights, prune, pull
+from agent.images.giving import Giving
 from agent.images.library import Image, Library, Stored
 from agent.images.limits import Limits
 from agent.images.unpacking import Unpackers
@@ -40,12 +41,15 @@ class PullFailed(ImageFailure):
 class Images:
     """All images of this node. One per directory."""
 
-    def __init__(self, library: Library, registry: Registry, limits: Limits) -> None:
+    def __init__(
+        self, library: Library, registry: Registry, limits: Limits, giving: Giving | None = None
+    ) -> None:
         self._library = library
         self._registry = registry
         self._limits = limits
         self.unpackers = Unpackers()
-        self._puller = pull.Puller(library, this_platform(), limits, self.unpackers)
+        self._puller = pull.Puller(library, this_platform(), limits, self.unpackers, giving)
+        self._giving = giving
         self._pulls: flights.Flights[tuple[Reference, Credentials | None], Image] = flights.Flights()
         self._settling = asyncio.Lock()
         self._closing = asyncio.Event()
@@ -62,11 +66,12 @@ class Images:
         credentials: CredentialsOf = lambda _: None,
         door: DoorOf = lambda _: None,
         limits: Limits | None = None,
+        giving: Giving | None = None,
     ) -> Self:
         """The images in `directory`; what a killed agent left half done is cleared away behind the scenes."""
         library = await asyncio.to_thread(Library.open, directory)
         registry = Registry(plain_http=plain_http, routes_=routes_, credentials=credentials, door=door)
-        images = cls(library, registry, limits or Limits())
+        images = cls(library, registry, limits or Limits(), giving)
         images._behind_the_scenes(asyncio.to_thread(library.empty_trash))
         images._behind_the_scenes(images._settle())
         return images
@@ -75,6 +80,8 @@ class Images:
         await self._pulls.cancel_all()
         await self.unpackers.close()
         self._closing.set()
+        if self._giving:
+            await self._giving.close()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._registry.close()
         self._library.close()
@@ -211,6 +218,8 @@ class Images:
 
     async def tidy(self, in_use: Collection[str], marks: care.Marks) -> care.Freed:
         """Makes room; `in_use` are manifest digests."""
+        if self._giving:
+            self._giving.sharing.tidy()
         return await asyncio.to_thread(
             care.tidy,
             self._library,

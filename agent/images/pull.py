@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from agent.images import flights
+from agent.images.giving import Giving
 from agent.images.library import Image, Library
 from agent.images.limits import Limits
 from agent.images.unpacking import Unpackers
 from orch.oci import image_config, manifest
 from orch.oci.failure import ImageFailure, Reason, bad_image
 from orch.oci.manifest import Descriptor, Index, Manifest, Platform
-from orch.oci.reference import Reference
+from orch.oci.reference import CLUSTER, Reference
 from orch.oci.registry import Fetched, Registry
 
 _LIES = {Reason.DIGEST_MISMATCH, Reason.BAD_IMAGE}
@@ -30,9 +31,17 @@ class _Layer:
 class Puller:
     """Fetches images; what two pulls have in common is fetched once."""
 
-    def __init__(self, library: Library, platform: Platform, limits: Limits, unpackers: Unpackers) -> None:
+    def __init__(
+        self,
+        library: Library,
+        platform: Platform,
+        limits: Limits,
+        unpackers: Unpackers,
+        giving: Giving | None = None,
+    ) -> None:
         self._library = library
         self._unpackers = unpackers
+        self._giving = giving
         self._platform = platform
         self._limits = limits
         self._layers: flights.Flights[str, None] = flights.Flights()
@@ -43,6 +52,8 @@ class Puller:
         if self._library.find(ref) and (known := self._library.find(ref.pinned(await registry.resolve(ref)))):
             await asyncio.to_thread(self._library.name, known.digest, [ref])
             return replace(known, reference=str(ref))
+        if self._giving and ref.registry == CLUSTER:
+            await self._giving.open()
         warming = asyncio.create_task(self._unpackers.warm())
         try:
             named = await registry.manifest(ref)
@@ -98,14 +109,24 @@ class Puller:
         async def fetch(on_progress: flights.Progress) -> None:
             async with self._turn:
                 try:
-                    await self._fetch(registry.blob(ref, layer.descriptor), layer, on_progress)
+                    await self._fetch(self._kept(ref, layer, registry), layer, on_progress)
                 except ImageFailure as failure:
                     if failure.reason not in _LIES or not registry.comes_from_others(ref):
                         raise
-                    origin = registry.blob(ref, layer.descriptor, from_origin=True)
+                    origin = self._kept(ref, layer, registry, from_origin=True)
                     await self._fetch(origin, layer, on_progress)
 
         return fetch
+
+    def _kept(
+        self, ref: Reference, layer: _Layer, registry: Registry, *, from_origin: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The blob; a copy of it for other nodes, if it is one that every node may have."""
+        blob = layer.descriptor
+        chunks = registry.blob(ref, blob, from_origin=from_origin)
+        if self._giving is None or ref.registry != CLUSTER:
+            return chunks
+        return self._giving.sharing.keeping(blob.digest, blob.size, chunks)
 
     async def _fetch(
         self, chunks: AsyncIterator[bytes], layer: _Layer, on_progress: flights.Progress
@@ -130,6 +151,8 @@ class Puller:
             )
             await asyncio.to_thread(self._library.adopt, root, layer.diff_id, size)
         except BaseException:
+            if self._giving:
+                self._giving.sharing.refuse(layer.descriptor.digest)
             await asyncio.shield(asyncio.to_thread(self._library.discard, root))
             raise
 

@@ -36,8 +36,8 @@ class Listener:
         self._repositories = Repositories(store, self._blobs)
         self._swarm = Swarm()
         self._grants: dict[str, tuple[frozenset[str], float]] = {}
-        serving = Registry(self._blobs, self._repositories, self._admit, self._elsewhere)
-        self._runner = web.AppRunner(serving.application(), access_log=None)
+        self._serving = Registry(self._blobs, self._repositories, self._admit, self._elsewhere)
+        self._runner = web.AppRunner(self._serving.application(), access_log=None)
         self._tls: ssl.SSLContext | None = None
         self.address = ""
 
@@ -70,6 +70,11 @@ class Listener:
     async def _collect(self) -> None:
         if gone := await collect(self._blobs, self._repositories):
             log.info("the registry let %d unnamed blobs go", len(gone))
+
+    @property
+    def sent_bytes(self) -> int:
+        """Of blobs, to whoever pulled, since the start."""
+        return self._serving.sent_bytes
 
     async def digest(self, repository: str, tag: str) -> str:
         """What a tag stands for; empty when there is no such tag."""

@@ -42,6 +42,8 @@ class Registry:
         self._repositories = repositories
         self._access = access
         self._elsewhere = elsewhere
+        self.sent_bytes = 0
+        """Of blobs, to whoever pulled."""
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=manifest.LARGEST_MANIFEST)
@@ -164,6 +166,7 @@ class Registry:
         if request.method == "GET":
             async for chunk in self._blobs.read(digest, start, end):
                 await response.write(chunk)
+                self.sent_bytes += len(chunk)
         await response.write_eof()
         return response
 

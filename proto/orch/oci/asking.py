@@ -13,6 +13,10 @@ from orch.oci.reference import CLUSTER, DOCKER_HUB, Reference
 if TYPE_CHECKING:
     import aiohttp
 
+PEER_CONNECT_SECONDS = 2.0
+PEER_SILENCE_SECONDS = 10.0
+"""Of another node: there are others, and the registry itself."""
+
 
 class Asking:
     """For one caller; what they were let in with is kept."""
@@ -71,9 +75,14 @@ class Asking:
     ) -> AsyncIterator["aiohttp.ClientResponse"]:
         """GET from another node of the cluster, which must show a certificate with this name."""
         session = await self._pool.opened()
+        import aiohttp
+
         with Reaching(server_name):
             tls: dict[str, Any] = {"ssl": way.tls, "server_hostname": server_name}
-            async with session.get(address, headers=headers, allow_redirects=False, **tls) as answer:
+            limits = aiohttp.ClientTimeout(sock_connect=PEER_CONNECT_SECONDS, sock_read=PEER_SILENCE_SECONDS)
+            async with session.get(
+                address, headers=headers, allow_redirects=False, timeout=limits, **tls
+            ) as answer:
                 yield answer
 
     async def _send(

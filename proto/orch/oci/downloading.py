@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 """How often a broken download is taken up again where it stopped."""
+_MOST_REMEMBERED = 200
 
 
 class Downloads:
     def __init__(self, asking: Asking, routes_: routes.Routes) -> None:
         self._asking = asking
         self._routes = routes_
+        self._came_from: dict[str, list[str]] = {}
 
     async def blob(
         self, ref: Reference, wanted: Descriptor, *, from_origin: bool = False
@@ -45,7 +47,9 @@ class Downloads:
                     yield chunk
             if received == wanted.size:
                 return
-        asked = _Asked(ref, wanted, from_origin)
+        asked = _Asked(
+            ref, wanted, from_origin, self._came_from.pop(wanted.digest, []) if from_origin else []
+        )
         attempts = 0
         while attempts < ATTEMPTS:
             before = received
@@ -104,6 +108,7 @@ class Downloads:
         received = start
         try:
             async with self._asking.ask_peer(way, address, name, headers) as answer:
+                self._remember(asked.wanted.digest, peer)
                 if answer.status not in {200, 206}:
                     raise _PeerFailed(peer)
                 async for chunk in _content(answer, asked, start):
@@ -113,6 +118,12 @@ class Downloads:
             raise _PeerFailed(peer) from failure
         if received < asked.wanted.size:
             raise _PeerFailed(peer)
+
+    def _remember(self, digest: str, peer: str) -> None:
+        """Whose bytes they are, should they be wrong."""
+        while len(self._came_from) >= _MOST_REMEMBERED:
+            del self._came_from[next(iter(self._came_from))]
+        self._came_from.setdefault(digest, []).append(peer)
 
 
 @dataclass(frozen=True, slots=True)
