@@ -168,6 +168,21 @@ class Network:
         """All services, as agent.names says them; only what has changed goes to orch-dns."""
         await self._resolver.set(lines)
 
+    def addresses_of(self, task: str) -> tuple[str, ...]:
+        """One of each family; none where the task is not attached."""
+        record = self._given.get(task)
+        return record.addresses if record is not None else ()
+
+    async def socket_inside(self, task: str, family: int, kind: int) -> socket.socket:
+        """A socket of the task's own network, as if one of its processes had made it; it never blocks.
+
+        Raises NetworkError where the task has no place.
+        """
+        record = self._given.get(task)
+        if record is None:
+            raise NetworkError(f"{task} is not attached to the network")
+        return await self._workbench.do(self._workshop.socket_inside, Slot(record.addresses), family, kind)
+
     async def settle(self) -> None:
         """Returns when nothing is left of the tasks that were detached."""
         await self._pool.settle()
