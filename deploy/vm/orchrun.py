@@ -31,7 +31,15 @@ _LIMITS = {
     "pids": {"limit": 30},
 }
 _V1_WORDS = ("systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=1")
-_CALLERS = ("podman", "conmon", "dockerd", "docker", "containerd", "containerd-shim-runc-v2")
+_CALLERS = (
+    "podman",
+    "conmon",
+    "dockerd",
+    "docker",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "apparmor_parser",
+)
 _HOST = "/opt/host"
 _DAEMON_WITHIN_SECONDS = 300.0
 
@@ -240,6 +248,7 @@ def dockerd_keeps_its_containers_in_scopes(machine: Machine) -> None:
             }
         ),
     )
+    machine.run(f"ln -sf /opt/orch/bin/orchrun {_HOST}/bin/runc")  # it will not begin without one
     machine.run(
         f"systemd-run --quiet --unit=dockerd --setenv=PATH={_HOST}/bin:$PATH "
         f"--property=Delegate=yes --property=KillMode=process {_HOST}/bin/dockerd"
@@ -263,6 +272,9 @@ def dockerd_keeps_its_containers_in_scopes(machine: Machine) -> None:
     assert machine.run(f"systemctl show -P CPUWeight {unit}") == "20"
     assert machine.run(f"systemctl show -P Slice {unit}") == "system.slice"
     assert machine.run(f"{docker} exec {name} cat /proc/self/cgroup", 300) == "0::/"
+    if machine.ask(f"test -x {_HOST}/bin/apparmor_parser")[0] == 0:
+        label = machine.run(f"{docker} exec {name} cat /proc/1/attr/current /proc/self/attr/current", 300)
+        assert label.splitlines() == ["docker-default (enforce)"] * 2, label
     machine.run(f"{docker} update --memory 48m --memory-swap 48m {name}", 300)
     assert machine.run(f"systemctl show -P MemoryMax {unit}") == str(48 << 20)
     machine.run(f"{docker} pause {name} && {docker} unpause {name}", 300)
