@@ -17,6 +17,7 @@ RTM_GETLINK = 18
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RT_TABLE_MAIN, RTN_UNICAST, RTNH_F_ONLINK, RTM_F_FIB_MATCH = 254, 1, 4, 0x2000
+RT_SCOPE_LINK = 253
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH, RTA_VIA = 1, 4, 5, 7, 8, 9, 18
 RTAX_MTU = 2
 NDA_DST, NDA_LLADDR, NDA_IFINDEX = 1, 2, 8
@@ -83,6 +84,20 @@ def route(destination: str, gateway: str, *, index: int = 0, source: str = "", o
         body += kernel.attribute(RTA_OIF, struct.pack("i", index or onlink))
     what = f"route {destination} via {gateway}"
     return Message(what, kernel.packed(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, body))
+
+
+def on_link(destination: str, *, index: int, source: str = "") -> Message:
+    """A route of ours without a gateway: all of it is behind that link."""
+    address, _, length = destination.partition("/")
+    packed = _packed(address)
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    head = (family, int(length), 0, 0, RT_TABLE_MAIN, OUR_PROTOCOL, RT_SCOPE_LINK, RTN_UNICAST, 0)
+    body = _ROUTE.pack(*head) + kernel.attribute(RTA_DST, packed)
+    body += kernel.attribute(RTA_OIF, struct.pack("i", index))
+    if source:
+        body += kernel.attribute(RTA_PREFSRC, _packed(source))
+    data = kernel.packed(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, body)
+    return Message(f"route {destination} to link {index}", data)
 
 
 def remove_route(destination: str, gateway: str) -> Message:

@@ -54,8 +54,20 @@ class Workshop:
         self._bridge = Bridge(there.index, there.mtu)
         _allow("net/ipv4/ip_forward")
         _allow(f"net/ipv4/conf/{BRIDGE}/route_localnet")
+        for each in (
+            "all",
+            BRIDGE,
+        ):  # tasks of one node pass it on purpose: none is to be told of a shorter way
+            _forbid(f"net/ipv4/conf/{each}/send_redirects")
         gateways = [str(subnet.interface(subnet.gateway)) for subnet in self._subnets]
         self._outside.ask([netlink.address(gateway, index=self._bridge.index) for gateway in gateways])
+
+    def route_services(self, service_range: str) -> None:
+        """What the node itself sends to a virtual address goes out, and comes from the address its tasks know."""
+        gateway = next(
+            each.gateway for each in self._subnets if each.family == (6 if ":" in service_range else 4)
+        )
+        self._outside.ask([entries.on_link(service_range, index=self._bridge.index, source=gateway)])
 
     def seen(self) -> Seen:
         """What exists now."""
@@ -187,8 +199,10 @@ class Workshop:
         wishes = [netlink.raise_link(netlink.LOOPBACK_INDEX), netlink.raise_link(netlink.INNER_INDEX)]
         for address in slot.addresses:
             subnet = next(each for each in self._subnets if each.holds(address))
-            anywhere = "0.0.0.0/0" if subnet.family == 4 else "::/0"
-            wishes.append(netlink.address(str(subnet.interface(address)), index=netlink.INNER_INDEX))
+            anywhere, whole = ("0.0.0.0/0", 32) if subnet.family == 4 else ("::/0", 128)
+            inside = str(subnet.interface(address))
+            wishes.append(netlink.address(inside, index=netlink.INNER_INDEX, neighbours=False))
+            wishes.append(entries.on_link(f"{subnet.gateway}/{whole}", index=netlink.INNER_INDEX))
             wishes.append(entries.route(anywhere, subnet.gateway, index=netlink.INNER_INDEX))
         return wishes
 
@@ -224,6 +238,10 @@ def is_mounted(path: Path) -> bool:
 
 def _allow(setting: str) -> None:
     Path("/proc/sys", setting).write_text("1", encoding="ascii")
+
+
+def _forbid(setting: str) -> None:
+    Path("/proc/sys", setting).write_text("0", encoding="ascii")
 
 
 def _is_namespace(path: Path) -> bool:

@@ -37,7 +37,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: E402
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 IFF_UP = 1
-IFA_F_NODAD = 2
+IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 2, 0x200
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +208,18 @@ def remove_link(name: str) -> Message:
     return _message(f"remove link {name}", _link_body(name=name), RTM_DELLINK, 0, {errno.ENODEV})
 
 
-def address(interface: str, *, index: int) -> Message:
-    """`interface` is an address with its prefix length. It is ours alone: IPv6 need not ask who else has it."""
+def address(interface: str, *, index: int, neighbours: bool = True) -> Message:
+    """`interface` is an address with its prefix length. It is ours alone: IPv6 need not ask who else has it.
+
+    Without `neighbours` there is no route to the rest of its subnet.
+    """
     text, length = interface.split("/")
     body = ifaddrmsg()
     body["family"], body["prefixlen"], body["index"] = _family(text), int(length), index
     body["flags"] = IFA_F_NODAD if ":" in text else 0
     body["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
+    if not neighbours:
+        body["attrs"] += [("IFA_FLAGS", body["flags"] | IFA_F_NOPREFIXROUTE)]
     flags = NLM_F_CREATE | NLM_F_REPLACE
     return _message(f"add address {interface}", body, RTM_NEWADDR, flags, {errno.EEXIST})
 

@@ -57,6 +57,7 @@ class Network:
         self._resolver = resolver
         self._given: dict[str, Record] = {}
         self._broken: set[str] = set()
+        self._service_range = firewall.service_range
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
@@ -209,6 +210,8 @@ class Network:
     async def _adopt(self) -> None:
         await self._workbench.do(self._workshop.prepare, await self._peers.first_mtu())
         await self._peers.prepare()
+        if self._service_range:
+            await self._workbench.do(self._workshop.route_services, self._service_range)
         starting = asyncio.create_task(self._resolver.start())
         try:
             await self._adopt_slots()
