@@ -15,7 +15,7 @@ from orch.oci.failure import bad_image
 from orch.oci.manifest import MOST_LAYERS
 
 if TYPE_CHECKING:
-    from agent.builds.builder import Tree
+    from agent.builds.stage import Tree
 
 
 async def assemble(tree: "Tree", order: Order, images: Images) -> Image:

@@ -33,7 +33,7 @@ from orch.dockerfile.steps import Execute
 _RESOLV = "/etc/resolv.conf"
 _SECRETS = "/run/secrets"
 _LARGEST_TMPFS_BYTES = 1 << 30
-_OF_A_BUILD = re.compile(r"build-[0-9a-f]{8}\.run-\d+")
+_OF_A_BUILD = re.compile(r"build-[0-9a-f]{8}-\d+\.run-\d+")
 
 
 class Runtime(Protocol):
@@ -138,6 +138,8 @@ class Executor:
 
     async def close(self) -> None:
         self._forget_secrets()
+        if not self._count:
+            return
         try:
             await self._hands.runtime.remove_sandbox(self._name)
         finally:

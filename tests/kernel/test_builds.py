@@ -375,7 +375,7 @@ async def test_a_place_in_the_network_that_was_asked_for_is_given_back(yard: Yar
     building.cancel()
     await asyncio.gather(building, return_exceptions=True)
 
-    assert network.detached == ["build-1"]
+    assert network.detached == ["build-1-0"]
     assert yard.hands.under_way == set()
 
 
