@@ -115,7 +115,7 @@ def _target(place: str, led: list[_Led]) -> tuple[str, dict[str, str]]:
     """A backend; or, of several services, a split and who has which part of it."""
     if len(led) == 1:
         return led[0].backend.name, {}
-    weights = {each.backend.name: each.route.weight for each in led}
+    weights = {each.backend.name: each.route.weight or 0 for each in led}
     can = {each.backend.name for each in led if each.backend.servers} or set(weights)
     shares = split({name: weight for name, weight in weights.items() if name in can})
     word = f"@{place}#"

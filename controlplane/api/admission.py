@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from controlplane.api import admit_files, admit_service, deletion, errors
+from controlplane.api import admit_files, admit_routes, admit_service, deletion, errors
 from controlplane.api.draft import Draft
 from controlplane.cluster import snapshot
 from controlplane.store import keys
@@ -58,6 +58,7 @@ def apply(
                 assert_never(written.value)
     draft.source = ""
     admit_service.remount(draft)
+    admit_routes.check(draft, lambda known: admit_files.opened(known, vault))
     admit_files.forget_versions(draft)
     if draft.problems:
         raise errors.Invalid("\n".join(draft.problems))

@@ -5,8 +5,9 @@ from typing import Protocol
 from controlplane.api import assignments
 from controlplane.api.draft import Draft
 from controlplane.store import codec, keys
+from orch.identity import pair
 from orch.manifest import check, document
-from orch.model.config import MOST_BYTES, Config, Secret
+from orch.model.config import MOST_BYTES, TLS_TYPE, Config, Secret
 from orch.model.names import ObjectName
 from orch.model.service import Revision
 from orch.oci import keyring
@@ -47,6 +48,8 @@ def secret(draft: Draft, wanted: document.PlainSecret, vault: Vault) -> None:
         return
     if wanted.type == keyring.SECRET_TYPE and (fault := _credentials_fault(wanted)):
         draft.refuse(fault)
+        return
+    if wanted.type == TLS_TYPE and not _is_pair(draft, wanted):
         return
     known = draft.cluster.secrets.get(wanted.name)
     same = known is not None and opened(known, vault) == wanted.data
@@ -111,6 +114,17 @@ def forget_versions(draft: Draft) -> None:
         for key in draft.versions:
             if key.startswith(prefix) and key not in used and key not in draft.edits:
                 draft.write(codec.Drop(key))
+
+
+def _is_pair(draft: Draft, wanted: document.PlainSecret) -> bool:
+    try:
+        warning = pair.read(wanted.data).warning(draft.now)
+    except pair.NoPair as fault:
+        draft.refuse(str(fault))
+        return False
+    if warning:
+        draft.warnings.append(f"secret {wanted.name}: {warning}")
+    return True
 
 
 def _credentials_fault(wanted: document.PlainSecret) -> str:

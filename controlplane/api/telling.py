@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from controlplane.api import assignments, conversation, endpoint_book, registry_secrets
+from controlplane.api import assignments, conversation, endpoint_book, registry_secrets, route_secrets
 from controlplane.loop import picture
 from controlplane.store import leadership
 from orch import wire
@@ -60,6 +60,8 @@ class Teller:
         self._templates: dict[tuple[ServiceName, int, int], values_pb2.AssignedTemplate] = {}
         self._patience: asyncio.TimerHandle | None = None
         self._credentials = registry_secrets.RegistrySecrets(opened)
+        self._route_secrets = route_secrets.RouteSecrets()
+        self._certificates: tuple[assignments.FileKey, ...] = ()
         seen.listen(self._on_touched)
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────
@@ -108,10 +110,17 @@ class Teller:
                 self._book.touch(task.id.owner for task in self._picture.cluster.tasks_on(name))
             self._peers_due.update(self._sessions)
         self._due |= touched.assigned & self._sessions.keys()
-        if any(map(registry_secrets.concerns, touched.keys)):
+        if any(map(registry_secrets.concerns, touched.keys)) or self._has_other_certificates(touched):
             self._due.update(self._sessions)
         if self._due or self._peers_due or self._book.is_stale():
             self._schedule()
+
+    def _has_other_certificates(self, touched: picture.Touched) -> bool:
+        if not any(map(route_secrets.concerns, touched.keys)):
+            return False
+        before = self._certificates
+        self._certificates = self._route_secrets.at(self._picture.cluster)
+        return self._certificates != before
 
     def _schedule(self) -> None:
         """At once after a quiet time; in a storm of changes, many of them together."""
@@ -169,7 +178,8 @@ class Teller:
     ) -> None:
         cluster = self._picture.cluster
         credentials = self._credentials.at(cluster.secrets)
-        files = assignments.file_keys_for(cluster, name, mounts, credentials)
+        own = assignments.file_keys_for(cluster, name, mounts, credentials)
+        files = tuple(sorted({*own, *self._route_secrets.at(cluster)}))
         if self._is_new(name, "files", files):
             found = assignments.files_for(files, self._picture.version_of, self._opened)
             message = values_pb2.FileSection(

@@ -29,7 +29,7 @@ _RANGES = {
     (policy.PortSpec, "target"): st.integers(1, 65535),
     (policy.PortSpec, "port"): st.integers(0, 65535),
     (policy.PortSpec, "published"): st.integers(0, 65535),
-    (network.RouteSpec, "weight"): st.integers(0, 1000),
+    (network.RouteSpec, "weight"): st.none() | st.integers(0, 1000),
     (network.RouteSpec, "timeout"): st.integers(10, 900_000).map(lambda milliseconds: milliseconds / 1000),
     (policy.RestartPolicy, "attempts"): st.just("unlimited") | st.integers(0, 100),
     (probe.ProbeSpec, "period"): st.integers(10, 900_000).map(lambda milliseconds: milliseconds / 1000),

@@ -4,7 +4,7 @@ import ipaddress
 import re
 import signal
 
-from orch.manifest import check_container, check_security
+from orch.manifest import check_container, check_routes, check_security
 from orch.manifest.check_container import Found
 from orch.manifest.labels import entry_fault, label_faults
 from orch.manifest.problem import Path, Problem
@@ -23,6 +23,7 @@ def check(name: ObjectName, spec: ServiceSpec, replicas: int | None = None) -> l
     """Everything that is wrong with a service. `replicas` is the live number, where a spec has none."""
     count = spec.replicas if spec.replicas is not None else replicas
     found = [*_mode(spec), *_template(spec.template), *_rollout(spec.rollout, spec.mode, count)]
+    found += check_routes.of_routes(spec)
     return [
         Problem(f"service {name}: {in_words(path, spec.template)}", what, hint, path)
         for path, what, hint in found

@@ -32,8 +32,8 @@ class RouteSpec(Spec):
     """Name or number of one of the service's ports; empty is the first of TCP."""
     tls: str = ""
     """A Secret of type tls; with it the route is served by HTTPS, and HTTP leads there."""
-    weight: Annotated[int, Field(ge=0, le=1000)] = 100
-    """Its share of the requests where several services have the same host and path."""
+    weight: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Its share of the requests where several services have the same host and path; each must then give one."""
     redirect: bool = True
     """With tls: whoever comes by HTTP is sent to HTTPS; otherwise served there too."""
     protocol: Literal["http", "h2c"] = "http"
