@@ -51,5 +51,6 @@ async def _remove_network(settings: Settings) -> None:
         node_address=settings.address,
         pool_size=0,
         resolv_conf=settings.resolv_conf,
+        underlay=settings.underlay,
     )
     await network.cleanup()

@@ -67,7 +67,7 @@ class Node:
         self._closing.push_async_callback(self._ledger.close)
         incarnation = next_incarnation(self._ledger, clock.now())
         self._outbox = Outbox()
-        files = Files(settings.run_dir)
+        files = Files(settings.run_dir, settings.resolv_conf)
         files.open()
         self._contact = contact.Contact(settings.run_dir, facts.boot_id())
         self._routing = Routing(settings.run_dir, files, settings.http_port, settings.https_port)
@@ -188,6 +188,7 @@ class Node:
             node_address=self.address(),
             pool_size=settings.pool_size,
             resolv_conf=settings.resolv_conf,
+            underlay=settings.underlay,
             settle=self._runtime.take_in,
         )
         self._closing.push_async_callback(network.close)

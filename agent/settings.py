@@ -4,10 +4,12 @@ import argparse
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.images import care
+from agent.network.peering import VXLAN_PORT, VXLAN_VNI, Mode, Underlay
 from orch.oci import options, routes
 
 SHARE_PORT = 7423
@@ -38,6 +40,8 @@ class Settings:
     http_port: int = 80
     """Where HTTP routes are served, once there is one; 0: nowhere."""
     https_port: int = 443
+    underlay: Underlay = field(default_factory=Underlay)
+    """What carries the packets of tasks between nodes."""
     resolv_conf: Path = Path("/etc/resolv.conf")
     imports: tuple[Path, ...] = ()
     """Archives of images that are taken in at the start."""
@@ -70,6 +74,7 @@ def read(arguments: list[str]) -> Settings:
         share_port=found.share_port,
         http_port=found.http_port,
         https_port=found.https_port,
+        underlay=Underlay(Mode(found.network_mode), found.vxlan_port, found.vxlan_vni),
         resolv_conf=found.resolv_conf,
         imports=tuple(found.imports),
         cleanup=found.cleanup,
@@ -149,6 +154,27 @@ def _parser() -> argparse.ArgumentParser:
             help=f"where services' routes are served by {name.upper()}, once there is one; 0: nowhere (%(default)s)",
         )
     add(
+        "--network-mode",
+        default=Mode.AUTO.value,
+        choices=[each.value for each in Mode],
+        help="how packets of tasks go to other nodes: by plain route, through VXLAN, or (auto) by route to nodes "
+        "on a link of ours and else through VXLAN (%(default)s)",
+    )
+    add(
+        "--vxlan-port",
+        type=_number(1, 65535),
+        default=VXLAN_PORT,
+        metavar="PORT",
+        help="UDP, the same on all nodes (%(default)s)",
+    )
+    add(
+        "--vxlan-vni",
+        type=_number(1, (1 << 24) - 1),
+        default=VXLAN_VNI,
+        metavar="NUMBER",
+        help="the network identifier, the same on all nodes (%(default)s)",
+    )
+    add(
         "--resolv-conf",
         type=Path,
         default=Path("/etc/resolv.conf"),
@@ -166,6 +192,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--cleanup", action="store_true", help="end and remove everything of this node, then exit")
     add("--verbose", action="store_true", help="say more")
     return parser
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if text.isascii() and text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+
+    return number
 
 
 def _percent(text: str) -> float:
