@@ -41,7 +41,8 @@ def mount(plan: "Plan", place: str, upper: str, users: int) -> str:
             lower = ":".join(str(_open(layer, stores, opened)) for layer in reversed(layers))
             os.chdir(_FDS)  # the shortest names that a directory can have
         # volatile: the root is thrown away with its container, so nobody waits for it to reach a disk.
-        syscalls.mount("overlay", place, "overlay", c.MS_NODEV, f"lowerdir={lower}{rest}")
+        flags = 0 if plan["every_device"] else c.MS_NODEV
+        syscalls.mount("overlay", place, "overlay", flags, f"lowerdir={lower}{rest}")
     except OSError as error:
         raise _failed(layers, upper, error) from None
     for fd in opened:

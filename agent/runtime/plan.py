@@ -6,6 +6,7 @@ The parts stand in files of their own: plan_process, plan_namespaces, plan_hooks
 """
 
 from agent.runtime import (
+    device_rules,
     plan_hooks,
     plan_mounts,
     plan_namespaces,
@@ -47,8 +48,19 @@ def plan(launch: "Launch") -> "Plan":
         "log_max_files": launch.log_max_files,
         "init": launch.init,
         "layers": list(launch.layers),
+        "every_device": _has_every_device(launch.config),
         "stdio": "terminal" if terminal else "fifos",
     }
+
+
+def _has_every_device(config: "Mapping[str, Any]") -> bool:
+    """Then also those that it makes itself, wherever it makes them."""
+    resources = (config.get("linux") or {}).get("resources") or {}
+    rules = device_rules.ordered(resources.get("devices") or [])
+    return all(
+        device_rules.allows(rules, kind, device_rules.ANY, device_rules.ANY, device_rules.ALL)
+        for kind in "bc"
+    )
 
 
 def of_config(config: "Mapping[str, Any]", *, container: str, root: str = "", bundle: str = "/") -> "Plan":
@@ -91,6 +103,7 @@ def _of_config(config: "Mapping[str, Any]", container: str, root: str, bundle: s
         "container": container,
         "rootfs": root,
         "layers": [],
+        "every_device": False,
         "root": "",
         "init": False,
         "limits": plan_resources.limits(linux.get("resources") or {}),
