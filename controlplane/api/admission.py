@@ -3,18 +3,20 @@
 Everything or nothing: every problem of every document is found before anything is said.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from controlplane.api import admit_files, admit_routes, admit_service, deletion, errors
 from controlplane.api.draft import Draft
 from controlplane.cluster import snapshot
-from controlplane.store import keys
+from controlplane.controllers import reach
+from controlplane.store import codec, keys
 from orch.manifest import check, document
 from orch.model.config import Config, Namespace
 from orch.model.names import DEFAULT_NAMESPACE, check_name
 from orch.model.node import Availability, NodeSpec, Taint
+from orch.model.service import Service
 
 SET_LABEL = "orch/set"
 """Objects applied together carry the same value; `apply --prune` deletes those that are no longer named."""
@@ -59,6 +61,7 @@ def apply(
     draft.source = ""
     admit_service.remount(draft)
     admit_routes.check(draft, lambda known: admit_files.opened(known, vault))
+    draft.warnings.extend(_unknown_in_reach(draft))
     admit_files.forget_versions(draft)
     if draft.problems:
         raise errors.Invalid("\n".join(draft.problems))
@@ -72,6 +75,18 @@ def prune(draft: Draft, documents: Sequence[document.Written]) -> None:
     for kind, name, labels in deletion.labelled(draft.cluster):
         if labels.get(SET_LABEL) in sets and (kind, name) not in named:
             deletion.delete(draft, kind, name)
+
+
+def _unknown_in_reach(draft: Draft) -> Iterator[str]:
+    """Who may reach a service may come later than the service."""
+    written = [edit.value for edit in draft.edits.values() if isinstance(edit, codec.Save)]
+    services = [each for each in written if isinstance(each, Service)]
+    names = {each.name for each in services}.union(draft.cluster.services)
+    namespaces = {each.name for each in written if isinstance(each, Namespace)}.union(
+        draft.cluster.namespaces
+    )
+    for each in services:
+        yield from reach.unknown(each, names, namespaces)
 
 
 def _check_names(draft: Draft, value: document.Value) -> None:
@@ -105,7 +120,7 @@ def _check_namespace(draft: Draft, namespace: str) -> None:
 
 def _namespace(draft: Draft, value: Namespace) -> None:
     known = draft.cluster.namespaces.get(value.name)
-    new = Namespace(value.name, value.labels, known.created_at if known else draft.now)
+    new = replace(value, created_at=known.created_at if known else draft.now)
     draft.save_object("namespace", "", value.name, known, new)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from controlplane.cluster.snapshot import Cluster
+from controlplane.controllers import reach
 from orch.model.assignment import Endpoint, ServiceEndpoints
 from orch.model.names import ServiceName
 from orch.model.policy import PortSpec
@@ -20,7 +21,7 @@ def of_service(cluster: Cluster, name: ServiceName) -> ServiceEndpoints:
         tuple(_endpoints(cluster, name, ports)),
         cluster.virtual_addresses(name),
         ports,
-        service.spec.network,
+        reach.effective(cluster, service),
         service.spec.routes,
     )
 

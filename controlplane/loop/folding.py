@@ -66,6 +66,7 @@ class Step:
                 self.cluster = picture.with_secret(value)
             case config.Namespace():
                 self.cluster = picture.with_namespace(value)
+                touched.endpoints.update(each for each in picture.services if each.namespace == value.name)
             case cluster.ClusterIdentity():
                 self.cluster = picture.with_identity(value)
             case event.Event():

@@ -19,6 +19,10 @@ _AMOUNT = st.integers(0, 50).map(str) | st.integers(0, 100).map("{}%".format)
 _DURATION = st.integers(0, 90_000_000).map(lambda milliseconds: milliseconds / 1000)
 _PORT = st.integers(1, 65535) | _NAME
 _NUMBER = st.integers(0, 2**40)
+_WORD = (
+    _NAME.map("svc/{}".format) | _NAME.map("ns/{}".format) | st.sampled_from(("*", "default", "10.0.0.0/8"))
+)
+_WORDS = st.lists(_WORD, max_size=3).map(tuple)
 _RANGES = {
     (container.FileMount, "mode"): st.integers(0, 0o7777),
     (container.FileMount, "version"): st.integers(0, 1000),
@@ -29,6 +33,8 @@ _RANGES = {
     (policy.PortSpec, "target"): st.integers(1, 65535),
     (policy.PortSpec, "port"): st.integers(0, 65535),
     (policy.PortSpec, "published"): st.integers(0, 65535),
+    (network.NetworkSpec, "allow_from"): _WORDS,
+    (network.NetworkSpec, "egress"): _WORDS,
     (network.RouteSpec, "weight"): st.none() | st.integers(0, 1000),
     (network.RouteSpec, "timeout"): st.integers(10, 900_000).map(lambda milliseconds: milliseconds / 1000),
     (policy.RestartPolicy, "attempts"): st.just("unlimited") | st.integers(0, 100),

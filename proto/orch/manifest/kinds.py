@@ -5,6 +5,7 @@ from typing import Any
 
 from orch.manifest import shape
 from orch.manifest.shape import Key, Shape
+from orch.model.config import NETWORKS, OPEN
 from orch.model.node import TaintEffect
 from orch.model.spec import Spec
 
@@ -46,6 +47,13 @@ _TYPE = _key(
     "A word of your own, or registry: who nodes are at an image registry (keys host, user and password).",
     default="opaque",
 )
+_NETWORK = _key(
+    "network",
+    Shape("word", "open or isolated", choices=NETWORKS),
+    "open: its services may be reached from every namespace; isolated: from this one only, unless a service says "
+    "more (network.allowFrom).",
+    default=OPEN,
+)
 _TAINTS = _key(
     "taints",
     Shape("list", "list of objects", item=Shape("object", "object", model=_Taint)),
@@ -75,7 +83,13 @@ KINDS: dict[str, Kind] = {
             ("sec", "secrets"),
             top={"type": _TYPE, "data": _DATA, "binaryData": _BINARY},
         ),
-        Kind("Namespace", "A set of names.", ("ns", "namespaces"), has_namespace=False),
+        Kind(
+            "Namespace",
+            "A set of names.",
+            ("ns", "namespaces"),
+            has_namespace=False,
+            spec={"network": _NETWORK},
+        ),
         Kind(
             "Node",
             "Labels and taints of a node that has joined.",

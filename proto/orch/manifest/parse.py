@@ -14,7 +14,7 @@ from orch.manifest.labels import entry_fault, label_faults
 from orch.manifest.problem import ManifestError, Place, Problem, did_you_mean
 from orch.manifest.spell import Speller
 from orch.manifest.tree import Entry, Mapping, Node, Scalar, Sequence, describe, place_of, walk
-from orch.model.config import MOST_BYTES, Config, Namespace
+from orch.model.config import MOST_BYTES, NETWORKS, OPEN, Config, Namespace
 from orch.model.names import DEFAULT_NAMESPACE, ObjectName, check_name
 from orch.model.node import Taint, TaintEffect
 from orch.model.service import Mode, ServiceSpec
@@ -145,8 +145,16 @@ class _Reader:
     def secret(self, node: Mapping, name: ObjectName, labels: dict[str, str]) -> PlainSecret:
         return PlainSecret(name, self._text(node, "type") or "opaque", self._data(node), labels)
 
-    def namespace(self, node: Mapping, name: ObjectName, labels: dict[str, str]) -> Namespace:  # noqa: ARG002
-        return Namespace(name.name, labels)
+    def namespace(self, node: Mapping, name: ObjectName, labels: dict[str, str]) -> Namespace:
+        body = self._section(node, "spec")
+        if body is None:
+            return Namespace(name.name, labels)
+        body = self._spell.known_keys(body, {"network": None})
+        network = self._text(body, "network") or OPEN
+        if network not in NETWORKS:
+            place = body.entries["network"].node.place
+            self._say(place, f'"network" must be {" or ".join(NETWORKS)}, not "{network}"')
+        return Namespace(name.name, labels, network=network)
 
     def node(self, node: Mapping, name: ObjectName, labels: dict[str, str]) -> NodeDocument:
         body = self._section(node, "spec")
@@ -312,6 +320,6 @@ _KINDS: dict[
     "Service": (("spec",), _Reader.service),
     "Config": (("data", "binaryData"), _Reader.config),
     "Secret": (("type", "data", "binaryData"), _Reader.secret),
-    "Namespace": ((), _Reader.namespace),
+    "Namespace": (("spec",), _Reader.namespace),
     "Node": (("spec",), _Reader.node),
 }

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from orch.manifest import check
 from orch.manifest.document import NodeDocument, PlainSecret, ServiceDocument, Value
 from orch.manifest.shape import keys_of
-from orch.model.config import Config, Namespace
+from orch.model.config import OPEN, Config, Namespace
 from orch.model.container import FileMount
 from orch.model.names import ObjectName
 from orch.model.policy import CanaryStep, NodeLoss, OnNodeLoss
@@ -32,7 +32,8 @@ def document(value: Value) -> dict[str, Any]:
             kind = {} if value.type == "opaque" else {"type": value.type}
             return _envelope("Secret", value.name, value.labels) | kind | _data(value.data)
         case Namespace():
-            return _envelope("Namespace", ObjectName("", value.name), value.labels)
+            said: dict[str, Any] = {"spec": {"network": value.network}} if value.network != OPEN else {}
+            return _envelope("Namespace", ObjectName("", value.name), value.labels) | said
         case NodeDocument():
             body = {"spec": {"taints": [str(each) for each in value.taints]}} if value.taints else {}
             return _envelope("Node", ObjectName("", value.name), value.labels) | body

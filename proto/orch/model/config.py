@@ -8,6 +8,7 @@ TLS_TYPE = "tls"
 TLS_CERTIFICATE = "tls.crt"
 TLS_KEY = "tls.key"
 """A secret of type tls holds a certificate with its chain, and the key of it, both PEM."""
+OPEN, ISOLATED = "open", "isolated"
 MOST_BYTES = 1_000_000
 """The most that one config or secret may hold: it has to fit a transaction of the store (1.5 MiB)."""
 
@@ -45,3 +46,8 @@ class Namespace:
     name: str
     labels: dict[str, str] = field(default_factory=dict)
     created_at: float = 0.0
+    network: str = OPEN
+    """open: its services may be reached from every namespace; isolated: from this one, unless they say more."""
+
+
+NETWORKS = (OPEN, ISOLATED)

@@ -5,20 +5,31 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orch.model.quantity import Duration
+from orch.model.reach import ANYBODY, DEFAULT, Word
 from orch.model.spec import Spec
-
-ANYBODY = "*"
 
 
 class NetworkSpec(Spec):
     """Who may reach the service, whom it may reach, and whether clients stay with one of its tasks."""
 
-    allow_from: tuple[str, ...] = (ANYBODY,)
-    """Who may connect: svc/web (of this namespace), svc/web.shop, ns/shop, a range such as 10.0.0.0/8, or *."""
-    egress: tuple[str, ...] = (ANYBODY,)
+    allow_from: tuple[Word, ...] = (DEFAULT,)
+    """Who may connect: svc/web (of this namespace), svc/web.shop, ns/shop, a range such as 10.0.0.0/8, or *.
+
+    default is as the namespace says: everybody, or its own services only where it is isolated.
+    """
+    egress: tuple[Word, ...] = (ANYBODY,)
     """Whom its tasks may connect to, in the same words. Names are always looked up."""
     session_affinity: Duration = 0.0
     """A client address comes back to the same task for this long after its last connection; 0 is never."""
+
+
+class DnsSpec(Spec):
+    """How short names are completed, after the cluster's own: default.orch and orch."""
+
+    search: tuple[str, ...] = ()
+    """Domains in place of the node's own search domains; "." is none."""
+    options: tuple[str, ...] = ()
+    """Options of resolv.conf in place of the node's own: ndots:2, timeout:1, single-request."""
 
 
 class RouteSpec(Spec):

@@ -384,3 +384,29 @@ def test_what_is_missing_beside_a_mistake_does_not_hide_the_rules_that_span_fiel
         'web.yaml:7:31: "promote" must be one of auto, manual, not "soon"',
         'web.yaml:8:18: "SIGFOO" is not a signal',
     ]
+
+
+def test_who_may_reach_a_service_is_read_in_words() -> None:
+    spec = a_spec("network: {allowFrom: [svc/front, ns/shop], egress: [10.0.0.0/8]}")
+    assert spec.network.allow_from == ("svc/front", "ns/shop")
+    assert spec.network.egress == ("10.0.0.0/8",)
+
+
+def test_a_word_that_names_nobody_is_refused_where_it_stands() -> None:
+    found = problems("network: {allowFrom: [svc/a, web], egress: [10.0.0.1/8]}")
+    assert [each.partition(": ")[0] for each in found] == ["web.yaml:6:32", "web.yaml:6:47"]
+    assert "'web' names nobody: write svc/web" in found[0]
+    assert "write 10.0.0.0/8" in found[1]
+
+
+def test_a_namespace_is_open_or_isolated() -> None:
+    head = "apiVersion: orch/v1\nkind: Namespace\nmetadata: {name: shop}\n"
+
+    def read(body: str) -> Any:
+        return parse(head + body, "ns.yaml")
+
+    assert read("").documents[0].value == Namespace("shop")
+    assert read("spec: {network: isolated}").documents[0].value == Namespace("shop", network="isolated")
+    assert [str(each) for each in read("spec: {network: shut}").problems] == [
+        'ns.yaml:4:17: "network" must be open or isolated, not "shut"'
+    ]
