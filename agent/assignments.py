@@ -203,6 +203,9 @@ class Assignments:
                 await step()
             except (NetworkError, OSError) as error:
                 failures.append(str(error))
+            except Exception as error:  # whatever is wrong with one of them, the node is not lost by it
+                _log.exception("what the endpoints ask for failed")
+                failures.append(f"{type(error).__name__}: {error}; the agent's log has the details")
         if failures:
             self._has_unmet.set()
             raise NetworkError("; ".join(failures))

@@ -51,17 +51,35 @@ version() { # manifest of one version
 }
 ask_every_node() {
     for node in $NODES; do
-        printf '  curl http://%s:30080/version  →  ' "$node"
+        printf '  30 × curl http://%s:30080/version  →  ' "$node"
         python - "$node" <<'PYTHON'
-import sys, urllib.request
-print("version", urllib.request.urlopen(f"http://{sys.argv[1]}:30080/version", timeout=5).read().decode().strip())
+import collections, sys, urllib.request
+url = f"http://{sys.argv[1]}:30080/version"
+said = collections.Counter(urllib.request.urlopen(url, timeout=5).read().decode().strip() for _ in range(30))
+print(", ".join(f"version {version}: {times}" for version, times in sorted(said.items())))
 PYTHON
     done
+}
+under_load() { # a command, while 100 requests a second go to all nodes
+    targets=$(for node in $NODES; do echo "$node:30080/version"; done)
+    # shellcheck disable=SC2086
+    (cd "$ROOT" && exec python -m deploy.load 100 $targets) > "$WORK/load" &
+    load=$!
+    run "$@"
+    kill "$load"
+    wait "$load"
+    python - "$WORK/load" <<'PYTHON'
+import json, sys
+said = json.loads(open(sys.argv[1]).read().splitlines()[-1])
+print(f"  {said['sent']} requests meanwhile, {said['count_failed']} failed")
+sys.exit(said["count_failed"] > 0)
+PYTHON
 }
 
 say "2. A web service: three replicas, healthy on three nodes"
 run orchctl apply -f "$(version 1)"
 run orchctl get tasks
+run orchctl get endpoints
 ask_every_node
 
 say "3. A container is killed, and comes back by itself"
@@ -70,9 +88,9 @@ run kill -9 "$PID"
 run orchctl wait task/web.2 --for=ready --timeout 10s
 run orchctl get tasks
 
-say "4. A rolling update to version 2"
+say "4. A rolling update to version 2, under load"
 run orchctl diff -f "$(version 2)" || [ $? = 1 ]
-run orchctl apply -f "$(version 2)"
+under_load orchctl apply -f "$(version 2)"
 ask_every_node
 
 say "5. Version 3 is broken: it rolls back by itself and says why"

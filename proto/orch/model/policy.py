@@ -151,7 +151,7 @@ class PortSpec(Spec):
     """Publish on this address of the node only."""
     protocol: Literal["tcp", "udp"] = "tcp"
     """tcp or udp."""
-    mode: Literal["ingress", "host"] = "host"
+    mode: Literal["ingress", "host"] = "ingress"
     """ingress: on every node, led to any ready task; host: only on the node where the task runs, led to that task."""
 
     @property
