@@ -2,14 +2,17 @@
 
 <key>.json      the layer that the step with this key made; its time is when it was last used
 <key>.digest    what files of another image are, found once
+<key>.address   what was behind an address, and what its server calls that
 """
 
+import hashlib
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agent.builds.fetching import Known
 from agent.images import record
 from agent.images.library import Library
 from orch.oci.manifest import OCI_LAYER_GZIP, Descriptor
@@ -47,9 +50,10 @@ class Cache:
                 path.unlink()
             elif made.diff_id:
                 kept.append(made.diff_id)
-        for number, (path, used_at) in enumerate(self._newest_first("*.digest")):
-            if number >= MOST_STEPS or used_at < since:
-                path.unlink()
+        for pattern in ("*.digest", "*.address"):
+            for number, (path, used_at) in enumerate(self._newest_first(pattern)):
+                if number >= MOST_STEPS or used_at < since:
+                    path.unlink()
         return kept
 
     def _newest_first(self, pattern: str) -> list[tuple[Path, float]]:
@@ -85,6 +89,25 @@ class Cache:
         fresh = path.with_suffix(f".{uuid.uuid4().hex[:8]}.new")
         fresh.write_text(digest)
         fresh.rename(path)
+
+    def address(self, address: str) -> Known | None:
+        """What was behind it."""
+        path = self._address_path(address)
+        words = record.read(path)
+        try:
+            known = Known(
+                str(words["digest"]), int(str(words["at"])), str(words["etag"]), str(words["modified"])
+            )
+            os.utime(path)
+        except (KeyError, ValueError, OSError):
+            return None
+        return known
+
+    def remember_address(self, address: str, known: Known) -> None:
+        record.replace(self._address_path(address), asdict(known), flush=False)
+
+    def _address_path(self, address: str) -> Path:
+        return self._directory / f"{hashlib.sha256(address.encode()).hexdigest()}.address"
 
     def _read(self, path: Path) -> Made | None:
         words = record.read(path)

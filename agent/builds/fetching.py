@@ -5,6 +5,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -47,27 +48,53 @@ def checked(checksum: str) -> str:
     return checksum
 
 
-async def fetch(address: str, path: Path, checksum: str = "", largest: int = LARGEST_BYTES) -> str:
-    """Into `path`, readable by its owner only; the digest. Raises CannotPlace."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was behind an address when it was last asked."""
+
+    digest: str
+    at: int
+    """Unix seconds, as the server says; 0 where it says nothing."""
+    etag: str = ""
+    modified: str = ""
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Headers that ask for the content only if it is another one."""
+        said = {"If-None-Match": self.etag, "If-Modified-Since": self.modified}
+        return {name: value for name, value in said.items() if value}
+
+
+async def fetch(address: str, path: Path, known: Known | None = None, largest: int = LARGEST_BYTES) -> Known:
+    """Into `path`, readable by its owner only; nothing is there when it is still what is known. Raises CannotPlace."""
     import aiohttp
 
     limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+    headers = {"User-Agent": "orch"} | (known.conditions if known else {})
     try:
         async with (
-            aiohttp.ClientSession(timeout=limits, headers={"User-Agent": "orch"}, trust_env=True) as session,
+            aiohttp.ClientSession(timeout=limits, headers=headers, trust_env=True) as session,
             session.get(address, max_redirects=_MOST_REDIRECTS) as answer,
         ):
+            if known and known.conditions and answer.status == 304:
+                return known
             if answer.status != 200:
                 raise CannotPlace(f"{address}: the server answered {answer.status} {answer.reason}")
             digest = await _save(answer, path, largest, lambda why: CannotPlace(f"{address}: {why}"))
-            at = _last_modified(answer.headers.get("Last-Modified", ""))
+            etag, modified = (answer.headers.get(name, "") for name in ("ETag", "Last-Modified"))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise CannotPlace(f"{address} cannot be fetched: {error or 'no word in time'}") from error
-    if checksum and digest != checksum:
-        os.unlink(path)
-        raise CannotPlace(f"{address} has the digest {digest}, not {checksum}")
+    at = _last_modified(modified)
     os.utime(path, (at, at))
-    return digest
+    return Known(digest, at, etag, modified)
+
+
+async def fetch_exactly(address: str, path: Path, digest: str) -> None:
+    """The same, and it must be what is demanded. Raises CannotPlace."""
+    found = await fetch(address, path)
+    if found.digest != digest:
+        os.unlink(path)
+        raise CannotPlace(f"{address} has the digest {found.digest}, not {digest}")
 
 
 async def _save(
@@ -86,9 +113,9 @@ async def _save(
     return f"sha256:{total.hexdigest()}"
 
 
-def _last_modified(text: str) -> float:
+def _last_modified(text: str) -> int:
     """Unix seconds; 0 where the server says nothing, so that the same file is the same layer."""
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
+        return int(email.utils.parsedate_to_datetime(text).timestamp())
     except (ValueError, TypeError):
-        return 0.0
+        return 0

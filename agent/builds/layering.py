@@ -38,10 +38,12 @@ class _Fetched:
 
     addresses: tuple[str, ...]
     names: tuple[str, ...]
-    checksum: str
-    digests: tuple[str, ...]
+    keys: tuple[str, ...]
+    """What each means for the step's key."""
     place: Path
-    """Where the files are, each in a directory with its number, unless their digest was demanded."""
+    """Where the files are, each in a directory with its number; one that had not to be fetched is not there."""
+    digests: tuple[str, ...]
+    """What each must be when it is fetched after all."""
 
 
 class Layering:
@@ -93,7 +95,7 @@ class Layering:
         words = self._source(files, others.get(step.stage), step.exclude)
         fetched = await self._fetched(addresses, step)
         content = await self._content(words)
-        key = keys.place(parent, step, "\n".join([content, *fetched.digests]), owner)
+        key = keys.place(parent, step, "\n".join([content, *fetched.keys]), owner)
         how = {
             "target": step.target,
             "owner": owner,
@@ -105,23 +107,32 @@ class Layering:
         return Prepared(key, lambda _: self._place(orders, layers, fetched, how))
 
     async def _fetched(self, addresses: Sequence[str], step: Place) -> "_Fetched":
-        """What is behind the addresses; where its digest is demanded, it is fetched when the cache lacks it."""
+        """What is behind the addresses.
+
+        Where its digest is demanded, or the server says that it is what it was, it is
+        fetched only when the cache lacks the layer.
+        """
         if not addresses:
-            return _Fetched((), (), "", (), self._order.context)
+            return _Fetched((), (), (), self._order.context, ())
         checksum = fetching.checked(step.checksum)
         is_whole = not step.target.endswith("/") and len(step.sources) + len(step.written) == 1
         names = ["file" if is_whole else fetching.file_name(one) for one in addresses]
-        digests = []
+        keys_, digests = [], []
         place = self._order.context.with_name(f"fetched-{uuid.uuid4().hex[:8]}")
         for number, address in enumerate(addresses):
             if checksum:
-                digests.append(f"{address} {checksum}")
+                keys_.append(f"{address} {checksum}")
+                digests.append(checksum)
                 continue
             file = place / str(number) / names[number]
             file.parent.mkdir(parents=True)
-            digest = await fetching.fetch(address, file)
-            digests.append(f"{names[number]} {digest} {int(os.stat(file).st_mtime)}")
-        return _Fetched(tuple(addresses), tuple(names), checksum, tuple(digests), place)
+            known = self._cache.address(address) if self._order.use_cache else None
+            found = await fetching.fetch(address, file, known)
+            if found != known and found.conditions:
+                self._cache.remember_address(address, found)
+            keys_.append(f"{names[number]} {found.digest} {found.at}")
+            digests.append(found.digest)
+        return _Fetched(tuple(addresses), tuple(names), tuple(keys_), place, tuple(digests))
 
     async def _content(self, words: Mapping[str, Any]) -> str:
         """Of the files themselves: the same content under another stage or at another time is the same."""
@@ -146,23 +157,20 @@ class Layering:
         how: Mapping[str, Any],
     ) -> Made:
         async with self._workshop.bench() as bench:
-            all_orders = [*orders, *await self._orders_of(fetched, how, bench)]
+            all_orders = [*orders, *await self._orders_of(fetched, how)]
             for order in all_orders:
                 if order["patterns"] or order["written"]:
                     whole = {**order, **_tree(bench, layers), "source_place": str(bench / "source")}
                     await self._workshop.ask("place", **whole)
             return await self._keep(bench, bench / "upper")
 
-    async def _orders_of(
-        self, fetched: "_Fetched", how: Mapping[str, Any], bench: Path
-    ) -> list[dict[str, Any]]:
+    async def _orders_of(self, fetched: "_Fetched", how: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = []
         for number, (address, name) in enumerate(zip(fetched.addresses, fetched.names, strict=True)):
             directory = fetched.place / str(number)
-            if fetched.checksum:
-                directory = bench / f"fetched-{number}"
-                directory.mkdir()
-                await fetching.fetch(address, directory / name, fetched.checksum)
+            if not (directory / name).exists():
+                directory.mkdir(parents=True, exist_ok=True)
+                await fetching.fetch_exactly(address, directory / name, fetched.digests[number])
             source = {**self._source([name], None, []), "context": str(directory), "ignored": []}
             found.append({**source, **how, "written": [], "unpacks": False})
         return found
