@@ -67,7 +67,7 @@ class Node:
         self._closing.push_async_callback(self._ledger.close)
         incarnation = next_incarnation(self._ledger, clock.now())
         self._outbox = Outbox()
-        files = Files(settings.run_dir)
+        files = Files(settings.run_dir, settings.resolv_conf)
         files.open()
         self._contact = contact.Contact(settings.run_dir, facts.boot_id())
         self._routing = Routing(settings.run_dir, files, settings.http_port, settings.https_port)

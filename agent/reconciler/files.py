@@ -9,12 +9,12 @@ RUN/files/                 the same for configs, and hosts, resolv.conf, hostnam
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agent.linux import constants as c
 from agent.linux import syscalls
+from agent.reconciler import naming
 from agent.reconciler.accounts import Account
 from agent.reconciler.asked import Asked, FileKey, mounts_of
 from agent.reconciler.configuration import Mounted
@@ -27,26 +27,19 @@ from orch.oci.auth import Credentials
 
 CONFIG_MODE = 0o444
 SECRET_MODE = 0o400
+HOST_RESOLVERS = Path("/etc/resolv.conf")
 
 
 class FileMissing(Exception):
     """An entry that a container mounts is not there; the sentence says which and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """How a task is called and whom it asks for names."""
-
-    hostname: str
-    addresses: tuple[str, ...]
-    nameserver: str
-    search: tuple[str, ...]
-
-
 class Files:
     """One per run directory. Its methods wait for a disk: call them in a thread where that matters."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, resolv_conf: Path = HOST_RESOLVERS) -> None:
+        """`resolv_conf` is the node's own: its search domains and options are the tasks' too."""
+        self._resolv_conf = resolv_conf
         self._secrets = run_dir / "secrets"
         self._files = run_dir / "files"
 
@@ -102,12 +95,12 @@ class Files:
         return [wire.decode(newest[folder].read_bytes(), File) for folder in sorted(newest)]
 
     def prepare(
-        self, asked: Asked, naming: Naming, accounts: dict[str, Account]
+        self, asked: Asked, task: naming.Naming, accounts: dict[str, Account]
     ) -> dict[str, tuple[Mounted, ...]]:
         """Lay out all files of a task; what each container mounts, by its name. Raises FileMissing."""
         directory = f"{self._files}/tasks/{asked.key}"
         os.makedirs(directory, 0o755, exist_ok=True)  # noqa: PTH103  see _write
-        names = tuple(_write_naming(directory, naming))
+        names = tuple(_write_naming(directory, naming.texts(task, self._host_resolving())))
         return {
             spec.name: (*names, *self._entries(asked, spec, accounts[spec.name]))
             for spec in asked.all_containers()
@@ -158,18 +151,17 @@ class Files:
         secret, namespace, name, version = key
         return self._root(secret) / "values" / namespace / name / str(version)
 
+    def _host_resolving(self) -> naming.HostResolving:
+        try:
+            return naming.read(self._resolv_conf.read_text(errors="replace"))
+        except OSError:
+            return naming.HostResolving()
+
     def _root(self, secret: bool) -> Path:
         return self._secrets if secret else self._files
 
 
-def _write_naming(directory: str, naming: Naming) -> Iterable[Mounted]:
-    hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    hosts += [f"{address}\t{naming.hostname}" for address in naming.addresses]
-    texts = {
-        "hosts": "\n".join(hosts) + "\n",
-        "resolv.conf": f"nameserver {naming.nameserver}\nsearch {' '.join(naming.search)}\n",
-        "hostname": naming.hostname + "\n",
-    }
+def _write_naming(directory: str, texts: Mapping[str, str]) -> Iterable[Mounted]:
     for name, text in texts.items():
         _write(f"{directory}/{name}", text.encode(), 0o644)
         yield Mounted(f"{directory}/{name}", f"/etc/{name}")

@@ -21,6 +21,7 @@ from agent.reconciler import (
     health,
     image_files,
     log_tail,
+    naming,
     observed,
     pulling,
     run_name,
@@ -30,7 +31,8 @@ from agent.reconciler import (
 )
 from agent.reconciler.asked import Asked
 from agent.reconciler.configuration import Mounted, configuration
-from agent.reconciler.files import Files, Naming
+from agent.reconciler.files import Files
+from agent.reconciler.naming import Naming
 from agent.reconciler.observed import Fact, Observed
 from agent.reconciler.report import MOST_TAIL_LINES
 from agent.reconciler.rooms import Images, Network, Runtime
@@ -186,6 +188,7 @@ class Performer:
             layers=image.layers,
             logs=logs,
             init=spec.init,
+            stdin=spec.stdin,
         )
         try:
             running = await self.rooms.runtime.launch(launch)
@@ -310,5 +313,14 @@ def _owner(spec: ContainerSpec, seen: Observed, attached: Attached) -> accounts.
 
 
 def _naming(asked: Asked, attached: Attached) -> Naming:
-    search = (f"{asked.id.namespace}.orch", "orch")
-    return Naming(asked.hostname, attached.addresses, attached.gateway, search)
+    task, template = asked.id, asked.template
+    return Naming(
+        asked.hostname,
+        f"{task.slot}.{task.service}.{task.namespace}.{naming.DOMAIN}",
+        task.namespace,
+        attached.addresses,
+        attached.gateway,
+        template.extra_hosts,
+        template.dns.search,
+        template.dns.options,
+    )

@@ -14,6 +14,7 @@ from orch.model.policy import CanaryStep, NodeLoss, PortSpec, RolloutPolicy
 from orch.model.quantity import amount_of
 from orch.model.service import Mode, ServiceSpec, TaskTemplate
 
+_RESOLV_WORD = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _HOSTNAME = re.compile(r"(?=.{1,63}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 __all__ = ["check", "entry_fault", "in_words", "is_flat_template", "label_faults"]
@@ -91,9 +92,23 @@ def _template(template: TaskTemplate) -> Found:
     if template.hostname and not _HOSTNAME.fullmatch(template.hostname):
         what = f'"{template.hostname}" is not a host name'
         yield (*at, "hostname"), what, "at most 63 letters, digits, hyphens and dots"
+    yield from _naming(template, at)
     for key, value in template.annotations.items():
         if "\0" in key + value or not key:
             yield (*at, "annotations", key), "an annotation needs a key, and holds text without NUL", ""
+
+
+def _naming(template: TaskTemplate, at: Path) -> Found:
+    for name, address in template.extra_hosts.items():
+        if not _HOSTNAME.fullmatch(name):
+            yield (*at, "extraHosts", name), f'"{name}" is not a host name', "letters, digits, hyphens and dots"
+        if address != "host-gateway" and not _is_address(address):
+            what = f'"{address}" is not an address'
+            yield (*at, "extraHosts", name), what, "for example 10.0.0.5, or host-gateway for the node's own"
+    for key, words in (("search", template.dns.search), ("options", template.dns.options)):
+        for at_word, word in enumerate(words):
+            if not _RESOLV_WORD.fullmatch(word):
+                yield (*at, "dns", key, at_word), f'"{word}" cannot stand in a resolv.conf', ""
 
 
 def _containers(template: TaskTemplate, at: Path) -> Found:

@@ -77,7 +77,7 @@ def _key(key: Key, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _other_forms(key: Key) -> list[dict[str, Any]]:
     """What a key takes beside its long form, as loosely as an editor needs it."""
-    if key.name in {"nodes", "environment"}:
+    if key.name in {"nodes", "environment", "extraHosts"}:
         return (
             [{"type": "object"}] if key.name == "nodes" else [{"type": "array", "items": {"type": "string"}}]
         )

@@ -71,6 +71,7 @@ _ALSO: dict[tuple[Model, str], str] = {
     (container.ContainerSpec, "secrets"): "just the name of the Secret",
     (container.ContainerSpec, "volumes"): '"/srv/www:/www" or "/srv/www:/www:ro"',
     (container.FileMount, "mode"): 'octal digits: 0444, "0444" or 0o444',
+    (service.TaskTemplate, "extraHosts"): 'a list of NAME:ADDRESS: ["db:10.0.0.5"]',
     (service.TaskTemplate, "ports"): '"30080:8080", "10.0.0.5:80:8080/tcp" or just 8080',
     (service.TaskTemplate, "onNodeLoss"): "the word replace or wait",
     (policy.PlacementSpec, "tolerations"): '"gpu" or "gpu=yes"',

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from orch.manifest.problem import Place, Problem
 from orch.manifest.tree import Entry, Mapping, Node, Scalar, Sequence, describe, mapping_of, scalar
-from orch.model import container, policy, probe
+from orch.model import container, policy, probe, service
 
 _PORT = re.compile(
     r"(?:(?:(?P<ip>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<published>\d+):)?(?P<target>\d+)(?:/(?P<protocol>\w+))?"
@@ -51,6 +51,22 @@ def environment(node: Node) -> Node:
         if key in found:
             raise Refused(item.place, f'"{key}" is given twice', "keep one of them")
         found[key] = Entry(item.place, scalar(value, item.place))
+    return Mapping(node.place, found)
+
+
+def extra_hosts(node: Node) -> Node:
+    """A list of NAME:ADDRESS, as in Compose, or NAME=ADDRESS → a map."""
+    if not isinstance(node, Sequence):
+        return node
+    found: dict[str, Entry] = {}
+    for item in node.items:
+        text = item.text if isinstance(item, Scalar) else ""
+        name, sign, address = text.partition("=" if "=" in text else ":")
+        if not sign or not name:
+            raise Refused(item.place, f"{describe(item)} is not NAME:ADDRESS", 'for example "db:10.0.0.5"')
+        if name in found:
+            raise Refused(item.place, f'"{name}" is given twice', "keep one of them")
+        found[name] = Entry(item.place, scalar(address.strip("[]"), item.place))
     return Mapping(node.place, found)
 
 
@@ -204,4 +220,5 @@ OF_KEY: dict[tuple[type, str], Long] = {
     (probe.ProbeSpec, "exec"): words,
     (container.ContainerSpec, "environment"): environment,
     (container.FileMount, "mode"): file_mode,
+    (service.TaskTemplate, "extraHosts"): extra_hosts,
 }

@@ -6,6 +6,11 @@ from orch.manifest.problem import did_you_mean
 
 _FAMILIAR = {
     "env": "environment",
+    "extra_hosts": "extraHosts",
+    "hostAliases": "extraHosts",
+    "dns_search": "dns: {search: […]}",
+    "dns_opt": "dns: {options: […]}",
+    "dnsConfig": "dns",
     "args": "command",
     "cmd": "command",
     "livenessProbe": "liveness",

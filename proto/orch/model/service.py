@@ -8,7 +8,7 @@ from pydantic import Field
 
 from orch.model.container import ContainerSpec
 from orch.model.names import ServiceName
-from orch.model.network import NetworkSpec, RouteSpec
+from orch.model.network import DnsSpec, NetworkSpec, RouteSpec
 from orch.model.policy import OnNodeLoss, PlacementSpec, PortSpec, RestartPolicy, RolloutPolicy, StopPolicy
 from orch.model.resources import Resources
 from orch.model.spec import Spec
@@ -42,6 +42,10 @@ class TaskTemplate(Spec):
     """Free words; `rollout restart` writes orch/restartedAt here."""
     hostname: str = ""
     """What the containers call their machine. Default: the task's name."""
+    extra_hosts: dict[str, str] = Field(default_factory=dict)
+    """Names for /etc/hosts: {db.example: 10.0.0.5}; the address host-gateway is the node's."""
+    dns: DnsSpec = DnsSpec()
+    """How short names are completed."""
 
     @property
     def drain_delay(self) -> float:

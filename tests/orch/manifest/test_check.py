@@ -123,6 +123,9 @@ def test_capabilities_are_those_that_the_runtime_knows_and_may_be_written_with_t
         ({"restart": {"attempts": -1}}, "must not be negative"),
         ({"stop": {"signal": "SIGNOPE"}}, "is not a signal"),
         ({"hostname": "a_b"}, '"a_b" is not a host name'),
+        ({"extraHosts": {"a b": "10.0.0.5"}}, '"a b" is not a host name'),
+        ({"extraHosts": {"db": "nowhere"}}, '"nowhere" is not an address'),
+        ({"dns": {"search": ["a.example\nnameserver"]}}, "cannot stand in a resolv.conf"),
         ({"onNodeLoss": {"action": "stopAfter"}}, "must be longer than 0s"),
     ],
 )

@@ -135,6 +135,18 @@ def test_an_environment_may_be_a_list() -> None:
     assert main(a_spec("environment: [A=1, 'B=x=y', C=]")).environment == {"A": "1", "B": "x=y", "C": ""}
 
 
+def test_extra_hosts_may_be_a_list_as_in_compose() -> None:
+    spec = a_spec("extraHosts: ['db:10.0.0.5', 'six:[fd00::5]', other=fd00::6, 'host.docker.internal:host-gateway']")
+
+    assert spec.template.extra_hosts == {
+        "db": "10.0.0.5",
+        "six": "fd00::5",
+        "other": "fd00::6",
+        "host.docker.internal": "host-gateway",
+    }
+    assert "is not NAME:ADDRESS" in the_problem("extraHosts: [db]")
+
+
 @pytest.mark.parametrize("written", ["0400", '"0400"', "0o400"])
 def test_a_file_mode_is_octal_however_it_is_written(written: str) -> None:
     assert main(a_spec(f"secrets: [{{source: db, mode: {written}}}]")).secrets[0].mode == 0o400
