@@ -1,4 +1,4 @@
-"""A user at the main process of a container: its output from now on, and its terminal to type into."""
+"""A user at the main process of a container: its output from now on, and its terminal or input to write to."""
 
 import asyncio
 import fcntl
@@ -23,12 +23,14 @@ async def attach(
     runtime: Runtime, directory: Path, start: control_pb2.AttachStart, place: Place, user: User
 ) -> int:
     """The main process's exit code, as shells count. It goes on when the user goes."""
-    terminal = await _terminal(runtime, place) if start.interactive else -1
+    given, is_terminal = -1, False
+    if start.interactive:
+        given, is_terminal = await _input(runtime, place, with_terminal=start.size.rows > 0)
     try:
-        if start.size.rows and terminal >= 0:
-            _resize(terminal, start.size.rows, start.size.columns)
+        if start.size.rows and is_terminal:
+            _resize(given, start.size.rows, start.size.columns)
         ending = asyncio.create_task(runtime.wait(place.container.id))  # before it, or nobody knows any more
-        typing = asyncio.create_task(_type(user, terminal))
+        typing = asyncio.create_task(_type(user, given, is_terminal=is_terminal))
         watching = asyncio.create_task(_watch(directory, place.container.id, user))
         leaving = asyncio.create_task(user.wait_gone())
         try:
@@ -39,23 +41,31 @@ async def attach(
                 task.cancel()
             await asyncio.gather(typing, watching, leaving, ending, return_exceptions=True)
     finally:
-        if terminal >= 0:
-            os.close(terminal)
+        if given >= 0:
+            os.close(given)
 
 
-async def _terminal(runtime: Runtime, place: Place) -> int:
-    name = place.container.name
+async def _input(runtime: Runtime, place: Place, *, with_terminal: bool) -> tuple[int, bool]:
+    """What to write to, and whether it is a terminal."""
+    run, name = place.container.id, place.container.name
     try:
-        terminal = await runtime.terminal(place.container.id)
+        terminal = await runtime.terminal(run)
     except NoSuchContainer:
         raise Refused(f"container {name} has just ended") from None
     except LaunchFailed:
-        raise Refused(
-            f"container {name} has no terminal to type into: set tty: true in its manifest, "
-            "or attach without -i to watch it"
-        ) from None
+        if with_terminal:
+            raise Refused(
+                f"container {name} has no terminal: set tty: true in its manifest, or leave out -t"
+            ) from None
+        try:
+            return runtime.stdin(run), False
+        except LaunchFailed:
+            raise Refused(
+                f"container {name} has nothing to write to: set stdin: true (or tty: true) in its manifest, "
+                "or attach without -i to watch it"
+            ) from None
     os.set_blocking(terminal, False)
-    return terminal
+    return terminal, True
 
 
 async def _watch(directory: Path, run: str, user: User) -> None:
@@ -66,15 +76,15 @@ async def _watch(directory: Path, run: str, user: User) -> None:
         await user.say(exec=said)
 
 
-async def _type(user: User, terminal: int) -> None:
-    """Until the user has gone. Who has no terminal is heard all the same, and nothing comes of it."""
-    given = talk.Input(terminal, owned=False)
+async def _type(user: User, fd: int, *, is_terminal: bool) -> None:
+    """Until the user has gone. Who has nothing to write to is heard all the same, and nothing comes of it."""
+    given = talk.Input(fd, owned=False)
     while (heard := await user.hear()) is not None:
         match heard.WhichOneof("kind"):
             case "stdin":
                 await given.write(heard.stdin)
-            case "resize" if terminal >= 0:
-                _resize(terminal, heard.resize.rows, heard.resize.columns)
+            case "resize" if is_terminal:
+                _resize(fd, heard.resize.rows, heard.resize.columns)
 
 
 def _resize(terminal: int, rows: int, columns: int) -> None:

@@ -198,6 +198,19 @@ class Runtime:
         refusals.raise_for(answer)
         return received[0]
 
+    def stdin(self, container: str) -> int:
+        """The writing end of its standard input, which never ends; non-blocking, yours to close.
+
+        LaunchFailed when it was started without one, or does not read it any more.
+        """
+        path = self.run_dir / "containers" / container / "stdin"
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise LaunchFailed("stdin", f"{container} has none; start it with one") from None
+        except OSError as error:  # ENXIO
+            raise LaunchFailed("stdin", f"{container} has closed its standard input: {error}") from None
+
     async def usage(self, name: str) -> Usage:
         """Of a container, or of a whole sandbox; all zero for one that is gone."""
         sandbox = self._sandboxes.get(name)

@@ -25,6 +25,8 @@ class Launch:
     """Directory for log files."""
     init: bool = False
     """Run a tiny init as PID 1, which reaps and passes signals on."""
+    stdin: bool = False
+    """Its standard input stays open, to be written by `Runtime.stdin`; without, there is none. Not with a terminal."""
     log_max_bytes: int = 10 << 20
     log_max_files: int = 5
 

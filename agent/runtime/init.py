@@ -92,7 +92,7 @@ def _become(
     if plan["clone"] & c.CLONE_NEWTIME:
         namespaces.make_time(plan["time_offsets"])
     if plan["stdio"] == "fifos":
-        _redirect(plan["stdout"], plan["stderr"])
+        _redirect(plan["stdin"], plan["stdout"], plan["stderr"])
     privileges.limit(plan)
     labels.check(plan)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the host's
@@ -231,15 +231,15 @@ def join_groups(doors: list[int], group: str) -> None:
         raise handshake.failed("cgroup", f"join {group}", error, hint) from None
 
 
-def _redirect(stdout: str, stderr: str) -> None:
-    """Read and write on purpose: a reader of its own keeps the payload from ever seeing SIGPIPE."""
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, 0)
-    for path, number in ((stdout, 1), (stderr, 2)):
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+def _redirect(stdin: str, stdout: str, stderr: str) -> None:
+    """Read and write on purpose: a reader of its own keeps the payload from ever seeing SIGPIPE.
+
+    And a writer of its own from ever seeing the end of its input: who writes comes and goes.
+    """
+    for path, number in ((stdin or "/dev/null", 0), (stdout, 1), (stderr, 2)):
+        fd = os.open(path, (os.O_RDWR if path != "/dev/null" else os.O_RDONLY) | os.O_CLOEXEC)
         os.dup2(fd, number)
         os.close(fd)
-    os.close(null)
 
 
 def _name(hostname: str, domainname: str) -> None:

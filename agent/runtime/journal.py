@@ -80,7 +80,7 @@ class Journal:
 
     def forget(self, container: str) -> None:
         path = self.path(container)
-        for name in ("stdout", "stderr", "entry.new", "entry"):
+        for name in ("stdin", "stdout", "stderr", "entry.new", "entry"):
             try:
                 os.unlink(f"{path}/{name}")
             except FileNotFoundError:

@@ -47,6 +47,7 @@ def plan(launch: "Launch") -> "Plan":
         "log_max_bytes": launch.log_max_bytes,
         "log_max_files": launch.log_max_files,
         "init": launch.init,
+        "stdin": launch.stdin and not terminal,
         "layers": list(launch.layers),
         "every_device": _has_every_device(launch.config),
         "stdio": "terminal" if terminal else "fifos",

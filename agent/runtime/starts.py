@@ -34,6 +34,7 @@ class Starts:
             "group": f"{sandbox_group}/{name}",
             "stdout": f"{path}/stdout",
             "stderr": f"{path}/stderr",
+            "stdin": f"{path}/stdin" if plan.get("stdin") else "",
             "root": root,
         }
         container = kept.Container(entries.made(plan, self.keeper.boot_id))
@@ -80,11 +81,11 @@ class Starts:
         self.keeper.cgroups.create(plan["group"], plan["limits"])
 
     def _make_fifos(self, path: str, plan: "Packet") -> None:
-        for name in ("stdout", "stderr"):
+        for name in ("stdout", "stderr", *(["stdin"] if plan["stdin"] else [])):
             os.mkfifo(f"{path}/{name}", 0o600)
             owner = userns.outside(plan, plan["uid"], plan["gid"])
             if owner != (0, 0):
-                os.chown(f"{path}/{name}", *owner)  # so that it may open /dev/stdout again
+                os.chown(f"{path}/{name}", *owner)  # so that it may open /dev/stdout and its like again
 
     def _hear_birth(self, container: kept.Container) -> None:
         birth = container.birth

@@ -15,8 +15,15 @@ _DETACH = b"\x10\x11"
 
 
 @click.command(cls=one_object.OneObject)
-@click.option("-i", "--interactive", is_flag=True, help="Type into its terminal (tty: true in the manifest).")
-@click.option("-t", "--terminal", "--tty", is_flag=True, help="Give it this terminal's size; implied by -i.")
+@click.option(
+    "-i",
+    "--interactive",
+    is_flag=True,
+    help="Write to its standard input (stdin or tty: true in its manifest).",
+)
+@click.option(
+    "-t", "--terminal", "--tty", is_flag=True, help="Hand over this terminal, key by key (tty: true)."
+)
 @click.option("-c", "--container", default="", help="Which container.  [default: the first]")
 @click.argument("name", shell_complete=completing.names("tasks", "services"), metavar="TASK | SERVICE")
 @session.connected
@@ -28,6 +35,7 @@ def command(session_: session.Session, interactive: bool, terminal: bool, contai
     \b
     orchctl attach web.2
     orchctl attach -it console
+    echo hello | orchctl attach -i inbox
     """
     from cli import terminal as user_terminal
     from orch.v1 import control_pb2 as pb
@@ -41,7 +49,7 @@ def command(session_: session.Session, interactive: bool, terminal: bool, contai
         interactive=interactive,
     )
     outgoing = _Watchful(session_.client.close)
-    is_terminal = interactive and user_terminal.is_terminal()
+    is_terminal = terminal and user_terminal.is_terminal()
     if is_terminal:
         start.size.rows, start.size.columns = user_terminal.size()
         user_terminal.watch_size(outgoing)
@@ -74,7 +82,7 @@ class _Watchful(conversing.Outgoing):
 
     def put(self, chunk: bytes | None) -> None:
         if chunk is None:
-            return  # the end of our input is not the end of the terminal
+            return  # the end of our input is not the end of the process's
         if _DETACH in self._last + chunk:
             self.has_detached = True
             self._hang_up()

@@ -12,6 +12,8 @@ def line(spec: Any) -> str:
     found = _security(spec.security) if spec.HasField("security") else [USUAL]
     if spec.tty:
         found.append("a terminal")
+    if spec.stdin:
+        found.append("an open standard input")
     if spec.init:
         found.append("a tiny init")
     found += [f"{name} {limit}" for name, limit in sorted(spec.ulimits.items())]

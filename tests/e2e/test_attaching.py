@@ -105,5 +105,38 @@ def test_a_process_without_a_terminal_is_watched_to_the_byte(cluster: Dev) -> No
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert said.startswith(b"tock.tock.")
-    assert "set tty: true in its manifest" in cluster.orchctl("attach", "-i", "clock", expect=1)
+    assert "set stdin: true (or tty: true) in its manifest" in cluster.orchctl(
+        "attach", "-i", "clock", expect=1
+    )
     assert "1/1" in cluster.orchctl("get", "svc", "clock"), "it goes on"
+
+
+def test_a_process_that_keeps_its_input_open_is_written_to_by_one_after_the_other(cluster: Dev) -> None:
+    """As `docker run -i`: who writes comes and goes, and the process never sees the end of its input."""
+    script = (
+        "command: ['-c', 'while read line; do echo got $line; [ $line != bye ] || exit 5; done; echo ended']"
+    )
+    cluster.apply(SERVICE.format(name="inbox", body=f"stdin: true\n  {script}"))
+    environment = os.environ | {"ORCH_CONFIG": str(cluster.config)}
+
+    def attached() -> subprocess.Popen[bytes]:
+        command = [dev.ORCHCTL, "attach", "-i", "inbox"]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    first = attached()
+    try:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        first.stdin.write(b"one\n")
+        first.stdin.close()  # the end of what we have is not the end of the process's input
+        assert first.stdout.readline() == b"got one\n"
+    finally:
+        first.send_signal(signal.SIGINT)
+        first.wait(20)
+    second = attached()
+    said, _ = second.communicate(b"bye\n", timeout=60)
+    assert (said, second.returncode) == (b"got bye\n", 5)
+    assert "an open standard input" in cluster.orchctl("describe", "svc/inbox")
+    user = Terminal(cluster, "attach", "-it", "inbox")
+    user.expect("has")
+    assert user.end() != 0

@@ -113,3 +113,5 @@ class ContainerSpec(Spec):
     """How much /dev/shm holds; 0 is 64Mi."""
     tty: bool = False
     """Its main process has a terminal, into which `orchctl attach -it` types."""
+    stdin: bool = False
+    """Its main process has a standard input that stays open, which `orchctl attach -i` writes to."""
