@@ -5,16 +5,19 @@ A change is one transaction of what differs; changes that arrive while one is un
 """
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 
-from agent.network import rules
+from agent.network import ports, rules
 from agent.network.attachment import NetworkError
 from agent.network.rules import Door, Place, Target
-from agent.network.services import groups
-from agent.network.services.difference import Chains, Difference, Value, groups_in, of_groups
-from agent.network.services.groups import Element
+from agent.network.services import difference, flows, groups
+from agent.network.services.admission import Admission
+from agent.network.services.difference import Chains, Change, Step
+from agent.network.services.groups import Element, Form, Key, Value
 from agent.network.services.kernel import Kernel
 from agent.network.services.wanted import Wanted
 from orch.model.assignment import EndpointSection
@@ -29,8 +32,9 @@ class _Known:
     table: str
     chains: Chains
     doors: dict[Element, Value]
+    gone: frozenset[bytes]
     services: dict[Element, Value] | None
-    """What a predecessor wrote of services; None once this process has written them itself."""
+    """As they were found; None once this process has brought them to what it was told."""
 
 
 class Firewall:
@@ -39,9 +43,11 @@ class Firewall:
     def __init__(self, place: Place) -> None:
         """Changes nothing yet."""
         self.service_range = place.service_range
+        self._virtual = IPv4Network(place.service_range or "255.255.255.255/32")
         self._kernel = Kernel(place)
         self._doors: dict[Door, Target] = {}
         self._wanted = Wanted()
+        self._admission = Admission()
         self._is_told = False
         """Of the services; what is there of them stays until then."""
         self._known: _Known | None = None
@@ -58,6 +64,10 @@ class Firewall:
     def doors(self) -> dict[Door, Target]:
         """What is wanted."""
         return dict(self._doors)
+
+    def problems(self) -> tuple[str, ...]:
+        """Published ports of services that this node cannot give."""
+        return self._admission.problems()
 
     async def commit(self) -> None:
         """Who comes while another's transaction is under way shares the next one with all who wait."""
@@ -90,51 +100,78 @@ class Firewall:
             await asyncio.wait([work])  # the thread cannot be stopped, and nobody else may begin beside it
             raise
 
-    def _bring_all(self, doors: Mapping[Element, Value], section: EndpointSection | None) -> None:
+    def _bring_all(self, doors: dict[Element, Value], section: EndpointSection | None) -> None:
+        known, self._known = self._known, None
         try:
-            if self._known is not None:
+            if known is not None:
                 try:
-                    self._step(self._known, doors, section)
+                    self._step(known, doors, section)
                 except OSError as refusal:
                     _log.warning(
                         "the packet rules are not as they were left (%s): they are read anew", refusal
                     )
-                else:
-                    return
-            self._known = None
-            self._known = known = self._read()
-            try:
+                    known = None
+            if known is None:
+                known = self._read()
                 self._step(known, doors, section)
-            except BaseException:
-                self._known = None
-                raise
         except OSError as refusal:
             raise NetworkError(f"the kernel refused the packet rules of this node: {refusal}") from refusal
+        self._known = known
 
     def _read(self) -> _Known:
         held = self._kernel.adopt()
         doors = {each: value for each, value in held.elements.items() if each[0] in rules.DOOR_MAPS}
         services = {each: value for each, value in held.elements.items() if each[0] in rules.SERVICE_MAPS}
-        return _Known(held.table, Chains(held.chains), doors, services)
+        gone = frozenset(key for name, key in held.elements if name == difference.GONE)
+        return _Known(held.table, Chains(held.chains), doors, gone, services)
 
-    def _step(self, known: _Known, doors: Mapping[Element, Value], section: EndpointSection | None) -> None:
-        change = Difference()
-        change.between(known.doors, doors)
-        missing, spare = [], []
-        if section is not None or (self._is_told and known.services is not None):
-            seats = groups_in(known.services) if known.services else {}
-            changes = self._wanted.take(section, seats) if section is not None else {}
+    def _step(self, known: _Known, doors: dict[Element, Value], section: EndpointSection | None) -> None:
+        step = Step()
+        step.elements.between(known.doors, doors)
+        led: Mapping[Key, Change] = {}
+        if section is not None or self._is_told:
             self._is_told = True
-            if known.services is None:
-                of_groups(changes, change)
-            else:
-                changes = {key: (None, group) for key, group in self._wanted.groups.items()}
-                whole = dict(
-                    each for key, group in self._wanted.groups.items() for each in groups.elements(key, group)
-                )
-                change.between(known.services, whole)
-            missing, spare = known.chains.change(changes), known.chains.take_spare()
-        self._kernel.change(known.table, change, missing, spare)
-        known.doors = dict(doors)
+            led = self._lead(known, section, step)
+            counted = (
+                led if known.services is None else {key: (None, after) for key, (_, after) in led.items()}
+            )
+            step.missing, step.spare = known.chains.change(counted), known.chains.take_spare()
+        self._kernel.change(known.table, step)
+        if any(after and not self._is_virtual(key) for key, (_, after) in led.items()):
+            self._kernel.let_localhost_out(known.table)
+        self._kernel.forget_flows(
+            flows.stale(itertools.chain(flows.of_doors(known.doors, doors), led.items()))
+        )
+        known.doors, known.gone = doors, (known.gone - step.back) | step.gone
         if self._is_told:
             known.services = None
+
+    def _lead(self, known: _Known, section: EndpointSection | None, step: Step) -> Mapping[Key, Change]:
+        """What changes of the services, and into `step` what the kernel must be told of it."""
+        held = known.services
+        before = difference.groups_in(held) if held else {}
+        taken = self._wanted.take(section, before) if section is not None else None
+        if held is None:
+            led = self._admission.admit(taken.changes if taken else {}, self._is_virtual, ports.is_taken)
+            difference.of_groups(led, step.elements)
+        else:
+            led = self._admission.admit(dict(self._all(before)), self._is_virtual, ports.is_taken)
+            there = ((key, after) for key, (_, after) in led.items() if after)
+            step.elements.between(
+                held, dict(each for key, group in there for each in groups.elements(key, group))
+            )
+        step.gone = frozenset(taken.gone) if taken else frozenset()
+        step.back = frozenset(each for each in known.gone if self._wanted.has(each))
+        return led
+
+    def _all(self, before: Mapping[Key, groups.Group]) -> Iterator[tuple[Key, Change]]:
+        """Every group there is or was."""
+        wanted = self._wanted.groups
+        for key in before.keys() | wanted.keys():
+            yield key, (before.get(key), wanted.get(key))
+
+    def _is_virtual(self, key: Key) -> bool:
+        """It is not the node that has the address: nobody else can have the port."""
+        return key.form is Form.VIRTUAL or (
+            key.form is Form.AT and IPv4Address(key.fields[:4]) in self._virtual
+        )

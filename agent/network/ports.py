@@ -38,6 +38,15 @@ def check_free(door: Door) -> None:
             raise NetworkError(_sentence(door, error)) from error
 
 
+def is_taken(door: Door) -> bool:
+    """Whether a process of the node has it. An address that the node does not have yet may come to it."""
+    try:
+        check_free(door)
+    except NetworkError as error:
+        return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+    return False
+
+
 def _is_ipv4(text: str) -> bool:
     try:
         return ip_address(text).version == 4

@@ -1,17 +1,18 @@
 """From what the kernel holds to what it should hold, as one transaction (pure)."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from agent.network.services import drawing, groups, messages
-from agent.network.services.groups import Chain, Element, Form, Group, Key
+from agent.network.services.groups import Chain, Element, Form, Group, Key, Value
 
-Value = bytes | str
-"""What an element leads to: data, or the chain of that name."""
 Change = tuple[Group | None, Group | None]
 """Before and after."""
+GONE = "gone"
+GONE_SECONDS = 3600
+"""TCP gives up long before; connections that were idle may ask later."""
 SPARE_CHAINS = 64
 """A number of endpoints that nobody has any more may come back soon: so many chains are kept for it."""
 
@@ -30,6 +31,19 @@ class Difference:
         """Adds what leads from the one to the other."""
         self.lost.update(each for each, value in before.items() if after.get(each) != value)
         self.new.update((each, value) for each, value in after.items() if before.get(each) != value)
+
+
+@dataclass(slots=True)
+class Step:
+    """All that one transaction changes."""
+
+    elements: Difference = field(default_factory=Difference)
+    missing: Sequence[Chain] = ()
+    spare: Sequence[str] = ()
+    gone: frozenset[bytes] = frozenset()
+    """Endpoints that have died: who still sends to them is told so."""
+    back: frozenset[bytes] = frozenset()
+    """Addresses that were gone and have come back."""
 
 
 def of_groups(changes: Mapping[Key, Change], into: Difference) -> None:
@@ -73,16 +87,20 @@ class Chains:
         return spare
 
 
-def transaction(
-    table: str, change: Difference, missing: Iterable[Chain] = (), spare: Iterable[str] = ()
-) -> list[bytes]:
+def transaction(table: str, step: Step) -> list[bytes]:
     """Chains come before the elements that lead to them, and go after those have gone."""
-    out = [message for made in missing for message in drawing.chain(table, made)]
-    for name, lost in groupby(sorted(change.lost), key=lambda each: each[0]):
+    out = [message for made in step.missing for message in drawing.chain(table, made)]
+    for name, lost in groupby(sorted(step.elements.lost), key=lambda each: each[0]):
         out += messages.lost_elements(table, name, (key for _, key in lost))
-    for name, new in groupby(sorted(change.new), key=lambda each: each[0]):
-        out += messages.new_elements(table, name, ((each[1], change.new[each]) for each in new))
-    return out + [messages.lost_chain(table, name) for name in spare]
+    new = step.elements.new
+    for name, come in groupby(sorted(new), key=lambda each: each[0]):
+        out += messages.new_elements(table, name, ((each[1], new[each]) for each in come))
+    out += [messages.lost_chain(table, name) for name in step.spare]
+    # who is back may have passed from the set by itself: what is added before is there to be removed
+    out += messages.passing_elements(table, GONE, sorted(step.back), GONE_SECONDS)
+    out += messages.lost_elements(table, GONE, sorted(step.back))
+    out += messages.passing_elements(table, GONE, sorted(step.gone), GONE_SECONDS)
+    return out
 
 
 def parsed(name: str) -> Chain | None:

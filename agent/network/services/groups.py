@@ -78,6 +78,8 @@ BYTEORDER = sys.byteorder
 """Of the numbers that the kernel draws."""
 Element = tuple[str, bytes]
 """The map and the key in it."""
+Value = bytes | str
+"""What an element leads to: data, or the chain of that name."""
 
 
 def chain_of(key: Key, group: Group) -> Chain | None:
@@ -85,7 +87,7 @@ def chain_of(key: Key, group: Group) -> Chain | None:
     return Chain(key.form, len(group.seats), group.affinity_seconds) if group.seats else None
 
 
-def elements(key: Key, group: Group) -> Iterator[tuple[Element, bytes | str]]:
+def elements(key: Key, group: Group) -> Iterator[tuple[Element, Value]]:
     """All that the kernel must hold for it: data, or the name of a chain."""
     chain = chain_of(key, group)
     if chain is None:

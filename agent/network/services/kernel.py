@@ -9,14 +9,19 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.network import nfnetlink, rules
 from agent.network.attachment import NetworkError
-from agent.network.services import difference, messages
-from agent.network.services.difference import Difference, Value
-from agent.network.services.groups import Chain, Element
+from agent.network.services import difference, flows, messages
+from agent.network.services.difference import Difference, Step
+from agent.network.services.flows import Stale
+from agent.network.services.groups import Element, Value
 
 NFT_TIMEOUT_SECONDS = 20
+_LOCALNET = Path("/proc/sys/net/ipv4/conf/all/route_localnet")
+_WAS_CLOSED = "localnet-was-closed"
+"""A chain without use: it remembers that we were the one who changed that setting."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,14 +59,29 @@ class Kernel:
             self._remove([old.table])
         return self._read(table, self._chains()[table])
 
-    def change(self, table: str, change: Difference, missing: Sequence[Chain], spare: Sequence[str]) -> None:
+    def change(self, table: str, step: Step) -> None:
         """All of it or nothing. Raises OSError where the table is not as it was thought to be."""
-        wishes = difference.transaction(table, change, missing, spare)
+        wishes = difference.transaction(table, step)
         if wishes:
             self._open().transact(*messages.transaction(wishes))
 
+    def let_localhost_out(self, table: str) -> None:
+        """`curl localhost:PORT` may be led to another node; the guard keeps what comes from there out of localhost."""
+        if _LOCALNET.read_text(encoding="ascii").strip() == "0":
+            self._open().transact(*messages.transaction([messages.new_chain(table, _WAS_CLOSED)]))
+            _LOCALNET.write_text("1", encoding="ascii")
+
+    def forget_flows(self, stale: Stale) -> None:
+        """After the change: until then a packet may bring a flow back."""
+        for question in flows.questions(stale):
+            found = [flow for body in self._open().dump(question) if (flow := flows.read(body))]
+            doomed = [flows.forget(flow) for flow in found if stale.has(flow)]
+            self._open().ask(doomed, forgiven=frozenset({errno.ENOENT}))
+
     def remove(self) -> None:
         """Nothing of ours stays."""
+        if any(_WAS_CLOSED in chains for chains in self._chains().values()):
+            _LOCALNET.write_text("0", encoding="ascii")
         self._remove(rules.TABLES)
         self.close()
 
@@ -86,7 +106,7 @@ class Kernel:
 
     def _read(self, table: str, chains: set[str]) -> Held:
         held: dict[Element, Value] = {}
-        for name in (*rules.DOOR_MAPS, *rules.SERVICE_MAPS):
+        for name in (*rules.DOOR_MAPS, *rules.SERVICE_MAPS, difference.GONE):
             try:
                 bodies = self._open().dump(messages.ask_elements(table, name))
             except nfnetlink.RefusedError as refusal:
@@ -94,14 +114,15 @@ class Kernel:
                     raise
                 continue  # rules of another version have other maps
             for body in bodies:
-                held |= {(name, key): value for key, value in messages.read_elements(body)}
+                held.update(((name, key), value) for key, value in messages.read_elements(body))
         return Held(table, frozenset(chains), held)
 
     def _carry_over(self, old: Held, table: str) -> None:
         """So that nobody is refused until we are told again of all services."""
         chains = [made for name in sorted(old.chains) if (made := difference.parsed(name))]
+        lasting = {each: value for each, value in old.elements.items() if each[0] != difference.GONE}
         try:
-            self.change(table, Difference(new=dict(old.elements)), chains, ())
+            self.change(table, Step(Difference(new=lasting), chains))
         except OSError as refusal:
             _log.warning("the packet rules of another version of orch could not be taken over: %s", refusal)
 

@@ -15,7 +15,7 @@ _NEW_CHAIN, _GET_CHAIN, _DEL_CHAIN, _NEW_RULE = 3, 4, 5, 6
 _NEW_ELEMENT, _GET_ELEMENT, _DEL_ELEMENT = 12, 13, 14
 _AF_UNSPEC, _AF_INET = 0, 2
 _NESTED = 0x8000
-_GOTO = -4
+GOTO, JUMP = -4, -3
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -71,9 +71,17 @@ def transaction(messages: Sequence[bytes]) -> tuple[bytes, int]:
     return b"".join(out), last
 
 
-def new_elements(table: str, map_name: str, elements: Iterable[tuple[bytes, bytes | str]]) -> Iterator[bytes]:
-    """Of one map."""
-    packed = (_element(key, value) for key, value in elements)
+def request(kind: int, body: bytes, *, dumped: bool = False, acknowledged: bool = False) -> bytes:
+    """Of any netfilter subsystem, about IPv4, in no transaction."""
+    flags = NLM_F_DUMP * dumped | NLM_F_ACK * acknowledged
+    return _message(kind, struct.pack("BBH", _AF_INET, 0, 0) + body, NLM_F_REQUEST | flags, 0)
+
+
+def new_elements(
+    table: str, map_name: str, elements: Iterable[tuple[bytes, bytes | str]], verdict: int = GOTO
+) -> Iterator[bytes]:
+    """Of one map; text is the name of a chain, and the verdict how it is gone to."""
+    packed = (_element(key, value, verdict) for key, value in elements)
     return _element_messages(_NEW_ELEMENT, NLM_F_CREATE, table, map_name, packed)
 
 
@@ -125,10 +133,10 @@ def read_elements(body: bytes) -> Iterator[tuple[bytes, bytes | str]]:
         yield key, chain[:-1].decode() if chain is not None else value.get(1, b"")
 
 
-def _element(key: bytes, value: bytes | str) -> bytes:
+def _element(key: bytes, value: bytes | str, verdict: int = GOTO) -> bytes:
     parts = nest(1, attribute(1, key))
     if isinstance(value, str):
-        parts += nest(2, nest(2, word(1, _GOTO), text(2, value)))
+        parts += nest(2, nest(2, word(1, verdict), text(2, value)))
     elif value:
         parts += nest(2, attribute(1, value))
     return nest(1, parts)

@@ -1,7 +1,9 @@
 """What the kernel's tables should hold, from what the control plane says of the services (pure)."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from agent.network.services.difference import Change
 from agent.network.services.groups import Form, Group, Key, seated
@@ -10,6 +12,18 @@ from orch.model.names import ServiceName
 from orch.model.policy import PortSpec
 
 Groups = Mapping[Key, Group]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a section changes."""
+
+    changes: dict[Key, Change] = field(default_factory=dict)
+    """Each group before and after, None where there is none."""
+    gone: set[bytes] = field(default_factory=set)
+    """Endpoints that are not even about to leave any more: they have died, or ended."""
+
+
 ANYWHERE = frozenset({"", "0.0.0.0"})  # noqa: S104  words for every address
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 
@@ -21,49 +35,62 @@ class Wanted:
         """Of no section yet."""
         self._services: dict[ServiceName, tuple[ServiceEndpoints, dict[Key, Group]]] = {}
         self._groups: dict[Key, Group] = {}
+        self._addresses: Counter[bytes] = Counter()
 
     @property
     def groups(self) -> Groups:
         """Of all services together; not to be changed."""
         return self._groups
 
-    def take(self, section: EndpointSection, before: Groups) -> dict[Key, Change]:
-        """What is other than in the section before: each group before and after, None where there is none.
-
-        `before` says who sat where in a group that this object has never seen.
-        """
-        changed: dict[Key, Change] = {}
+    def take(self, section: EndpointSection, before: Groups) -> Taken:
+        """`before` says who sat where in groups that this object has not seen."""
+        taken = Taken()
         named = {each.service: each for each in section.services}
         for name in [name for name in self._services if name not in named]:
-            self._drop(name, changed)
+            self._put(ServiceEndpoints(name), before, taken)
+            del self._services[name]
         for name, service in named.items():
             seen = self._services.get(name)
             if seen is None or seen[0] != service:
-                self._put(service, before, changed)
-        return changed
+                self._put(service, before, taken)
+        taken.gone.update(seat[:4] for group in before.values() for seat in group.seats)
+        taken.gone = {each for each in taken.gone if not self.has(each)}
+        return taken
 
-    def _drop(self, name: ServiceName, changed: dict[Key, Change]) -> None:
-        _, groups = self._services.pop(name)
-        for key in groups:
-            self._forget(key, changed)
+    def has(self, address: bytes) -> bool:
+        """Whether it is an endpoint's, ready or not."""
+        return address in self._addresses
 
-    def _forget(self, key: Key, changed: dict[Key, Change]) -> None:
-        if (group := self._groups.pop(key, None)) is not None:
-            changed[key] = (changed[key][0] if key in changed else group, None)
-
-    def _put(self, service: ServiceEndpoints, before: Groups, changed: dict[Key, Change]) -> None:
-        old = self._services[service.service][1] if service.service in self._services else {}
+    def _put(self, service: ServiceEndpoints, before: Groups, taken: Taken) -> None:
+        last, old = self._services.get(service.service) or (ServiceEndpoints(service.service), {})
         groups: dict[Key, Group] = {}
         for key, group in of_service(service):
             seats = old.get(key) or before.get(key)
             groups[key] = _reseated(group, seats) if seats is not None else group
         for key in old.keys() - groups.keys():
-            self._forget(key, changed)
+            self._forget(key, taken.changes)
         for key, group in groups.items():
             if old.get(key) != group:
-                changed[key] = (changed[key][0] if key in changed else self._groups.get(key), group)
+                taken.changes[key] = (
+                    taken.changes[key][0] if key in taken.changes else self._groups.get(key),
+                    group,
+                )
                 self._groups[key] = group
         self._services[service.service] = (service, groups)
+        self._count(last, service, taken)
+
+    def _count(self, last: ServiceEndpoints, service: ServiceEndpoints, taken: Taken) -> None:
+        had, has = _addresses(last), _addresses(service)
+        self._addresses.update(has)
+        self._addresses.subtract(had)
+        for each in had - has:
+            if not self._addresses[each]:
+                del self._addresses[each]
+                taken.gone.add(each)
+
+    def _forget(self, key: Key, changed: dict[Key, Change]) -> None:
+        if (group := self._groups.pop(key, None)) is not None:
+            changed[key] = (changed[key][0] if key in changed else group, None)
 
 
 def of_service(service: ServiceEndpoints) -> Iterator[tuple[Key, Group]]:
@@ -102,6 +129,10 @@ def _inside(endpoint: Endpoint, number: int, port: PortSpec) -> int:
 
 def _reseated(group: Group, before: Group) -> Group:
     return Group(seated(before.seats, group.seats), group.affinity_seconds, group.virtual_address)
+
+
+def _addresses(service: ServiceEndpoints) -> set[bytes]:
+    return {address for each in service.endpoints for address in _ipv4(each.addresses)}
 
 
 def _ipv4(addresses: tuple[str, ...]) -> Iterator[bytes]:
