@@ -195,9 +195,9 @@ def _backend(each: Backend) -> Iterator[str]:
     yield f"backend {each.name}"
     yield f"  timeout server {round(manner.timeout * 1000)}ms"
     yield "  http-request disable-l7-retry if !{ method GET HEAD OPTIONS PUT DELETE TRACE }"
-    yield (
+    yield (  # a process that lets go of its listeners counts no servers, and still has them
         "  http-request return status 503 content-type text/plain hdr Retry-After 1"
-        f' string "service {name} has no ready endpoint\\n" if {{ nbsrv eq 0 }}'
+        f' string "service {name} has no ready endpoint\\n" if {{ nbsrv eq 0 }} !{{ stopping }}'  # the latter knows no servers
     )
     if manner.strip:
         pattern = manner.strip.replace(".", "[.]").replace("+", "[+]")

@@ -23,6 +23,7 @@ PROGRAM = "haproxy"
 START_SECONDS = 20.0
 END_SECONDS = 3.0
 PIPE_BYTES = 1 << 20
+MOST_LOG_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 _KEPT = "+net_bind_service,+setuid,+setgid,+sys_chroot,+sys_resource,+kill,+dac_override"
 _SPARE_DESCRIPTORS = 200
@@ -88,7 +89,9 @@ async def start(
     try:
         with contextlib.suppress(OSError):
             fcntl.fcntl(output, _F_SETPIPE_SZ, PIPE_BYTES)
-        with (Path(places.folder) / "log").open("wb") as log:
+        tidy_log(places)
+        with _log(places).open("ab") as log:
+            begin = log.tell()
             process = subprocess.Popen(  # noqa: ASYNC220  returns once the child runs; nobody waits for its end
                 _command(places, before),
                 cwd="/",
@@ -102,7 +105,7 @@ async def start(
         raise CannotServe(f"HTTP routes are not served here: {error.filename} is missing") from error
     finally:
         os.close(output)
-    return process, await _begun(places, structure, process)
+    return process, await _begun(places, structure, process, begin)
 
 
 def _command(places: Places, before: int | None) -> list[str]:
@@ -112,7 +115,20 @@ def _command(places: Places, before: int | None) -> list[str]:
     return [*words, "-x", places.socket, "-sf", str(before)] if before else words
 
 
-async def _begun(places: Places, structure: str, process: "subprocess.Popen[bytes]") -> seen.Info:
+def tidy_log(places: Places) -> None:
+    """What it says of itself begins anew when it is much; every word at run time is a line there."""
+    with contextlib.suppress(FileNotFoundError):
+        if _log(places).stat().st_size > MOST_LOG_BYTES:
+            os.truncate(_log(places), 0)
+
+
+def _log(places: Places) -> Path:
+    return Path(places.folder) / "log"
+
+
+async def _begun(
+    places: Places, structure: str, process: "subprocess.Popen[bytes]", log_begin: int
+) -> seen.Info:
     pause = _FIRST_LOOK_SECONDS
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS):
@@ -125,11 +141,11 @@ async def _begun(places: Places, structure: str, process: "subprocess.Popen[byte
                 pause = min(pause * 1.5, _LAST_LOOK_SECONDS)
     process.kill()
     process.wait()
-    raise CannotServe(f"HTTP routes are not served here: {_complaint(places)}")
+    raise CannotServe(f"HTTP routes are not served here: {_complaint(places, log_begin)}")
 
 
-def _complaint(places: Places) -> str:
-    text = (Path(places.folder) / "log").read_text(errors="replace")
+def _complaint(places: Places, begin: int) -> str:
+    text = _log(places).read_bytes()[begin:].decode(errors="replace")
     alerts = [line.rpartition(") : ")[2].strip() for line in text.splitlines() if "[ALERT]" in line]
     return "; ".join(alerts[:3]) or f"haproxy does not begin: see {places.folder}/log"
 

@@ -134,7 +134,13 @@ class Proxy:
         self._seen = None
         before = self._pid
         structure = config.structure(self._wanted, self._places)
-        child, info = await process.start(self._places, structure, before)
+        self._forget()  # it will end, and not by itself
+        try:
+            child, info = await process.start(self._places, structure, before)
+        except BaseException:
+            if before is not None:
+                self._watch(before)
+            raise
         _reap(child)
         self.reloads += before is not None
         self._watch(info.pid)
@@ -180,6 +186,7 @@ class Proxy:
         lines = [config.certificate_line(places, each) for each in wanted.certificates]
         _put(Path(places.certificate_list), "".join(f"{line}\n" for line in lines))
         _put(Path(places.config), config.text(wanted, places))
+        process.tidy_log(places)
 
     async def _stop(self) -> None:
         """Nobody is led anywhere any more: it ends with its last connection."""
@@ -194,10 +201,10 @@ class Proxy:
 
     def _watch(self, pid: int) -> None:
         self._forget()
-        self._settle(pid)
         with contextlib.suppress(ProcessLookupError):
             self._pidfd = os.pidfd_open(pid)
             self._pid = pid
+            self._settle(pid)
             loop = asyncio.get_running_loop()
             self._began = loop.time()
             loop.add_reader(self._pidfd, self._lost)

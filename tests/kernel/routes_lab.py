@@ -1,7 +1,9 @@
 """A proxy of a test's own on loopback, services of a few lines behind it, and clients that count what fails."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import os
 import socket
 import ssl
@@ -36,7 +38,8 @@ class Server:
     def __init__(self, name: str, port: int, address: str = "127.0.0.1") -> None:
         self.name, self.port, self.address = name, port, address
         self.requests = 0
-        self.under_way = 0
+        self.busy = asyncio.Event()
+        """Set for ever once a request is under way."""
         self.pause_seconds = 0.0
         self.status = "200 OK"
         self.last: dict[str, str] = {}
@@ -75,19 +78,19 @@ class Server:
         self.last = headers | {"request": head[0]}
         self.requests += 1
         if headers.get("upgrade", "").lower() == "websocket":
+            key = headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
             writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
             )
             while data := await reader.read(65536):
                 writer.write(data)
             return False
         await reader.readexactly(int(headers.get("content-length", "0")))
-        self.under_way += 1
-        try:
-            if self.pause_seconds:
-                await asyncio.sleep(self.pause_seconds)
-        finally:
-            self.under_way -= 1
+        self.busy.set()
+        if self.pause_seconds:
+            await asyncio.sleep(self.pause_seconds)
         body = f"{self.name} {head[0].split(' ')[1]}\n".encode()
         writer.write(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (self.status.encode(), len(body), body))
         await writer.drain()
@@ -165,11 +168,12 @@ def service(
     for slot, each in enumerate(servers, 1):
         one, revision = each if isinstance(each, tuple) else (each, 1)
         task = TaskId(namespace, name, one.port, slot, 1)
-        endpoints.append(
-            Endpoint(task, "n", (one.address,), revision=revision, targets=(one.port,))
-        )
+        endpoints.append(Endpoint(task, "n", (one.address,), revision=revision, targets=(one.port,)))
     return ServiceEndpoints(
-        ObjectName(namespace, name), tuple(endpoints), ports=(PortSpec(target=80, name="http"),), routes=routes
+        ObjectName(namespace, name),
+        tuple(endpoints),
+        ports=(PortSpec(target=80, name="http"),),
+        routes=routes,
     )
 
 
@@ -179,7 +183,8 @@ async def get(
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(_request(path, host, method, body, "Connection: close\r\n"))
-        said = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)  # noqa: ASYNC
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            said = await reader.read()
     finally:
         writer.close()
     head, _, rest = said.partition(b"\r\n\r\n")
@@ -266,14 +271,9 @@ class Load:
         if "connection: close" in head.lower():
             writer.close()
             await reader.read()
-        return f"{head.split(' ')[1]} {body.decode().split(' ')[0]}"
-
-
-def pair(folder: Path, host: str) -> str:
-    """A certificate for a host, and its key."""
-    from tests.support import certificates
-
-    return certificates.self_signed(host)
+        return (
+            f"{head.split(' ')[1]} {body.decode().split(' ')[0]}" if " 200 " in head else head + body.decode()
+        )
 
 
 def trusting() -> ssl.SSLContext:
