@@ -113,6 +113,8 @@ class _Contents:
         source = _Seekable(file)
         for entry in tar.entries(source, Limits(entries=_MOST_MEMBERS)):
             name = posixpath.normpath(entry.name)
+            if entry.holes:
+                raise bad_image(f'"{name:.200}" in the archive has holes: pack it without --sparse')
             if entry.kind is tar.Kind.FILE:
                 self.members[name] = Member(source.position, entry.size)
             elif entry.kind is tar.Kind.SYMLINK:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from agent.images import tar
 from agent.images.limits import Limits
+from agent.images.sparse import Sparse
 from agent.images.stream import Ahead, Read, Stream
 from agent.images.tree import Tree
 from orch.oci.failure import ImageFailure, Reason, bad_image
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_HOLE_BYTES = 4096
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _AUFS = ".wh..wh."
@@ -136,16 +138,35 @@ class _Writer:
     def _write_file(self, entry: tar.Entry, parent: int, name: str) -> None:
         fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
-            written = 0
-            for piece in self._stream.pieces(entry.size):
-                written += len(piece)
-                _write(fd, piece)
-            if written < entry.size:
-                raise bad_image(f'a layer\'s tar archive ends in the middle of "{entry.name:.200}"')
+            if entry.holes:
+                self._write_parts(fd, entry, entry.holes)
+            else:
+                self._pour(fd, entry, entry.size)
             _own(fd, entry)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
+
+    def _write_parts(self, fd: int, entry: tar.Entry, holes: Sparse) -> None:
+        for offset, size in holes.parts:
+            os.lseek(fd, offset, os.SEEK_SET)
+            self._pour(fd, entry, size)
+        os.ftruncate(fd, holes.length)
+
+    def _pour(self, fd: int, entry: tar.Entry, size: int) -> None:
+        """What is zeros for long becomes a hole."""
+        written, ends_in_hole = 0, False
+        for piece in self._stream.pieces(size):
+            written += len(piece)
+            ends_in_hole = _is_hole(piece)
+            if ends_in_hole:
+                os.lseek(fd, len(piece), os.SEEK_CUR)
+            else:
+                _write(fd, piece)
+        if written < size:
+            raise bad_image(f'a layer\'s tar archive ends in the middle of "{entry.name:.200}"')
+        if ends_in_hole:
+            os.ftruncate(fd, os.lseek(fd, 0, os.SEEK_CUR))
 
     def _link(self, entry: tar.Entry, parts: tuple[str, ...], name: str) -> None:
         target = _parts(entry.target)
@@ -225,6 +246,11 @@ def _set_attribute(fd: int, attribute: str, value: bytes, entry: tar.Entry) -> N
                 f'the file capabilities of "{entry.name:.200}" cannot be stored: {problem.strerror}'
             ) from None
         # Other attributes (user.*, ACLs) are advice that not every file system can keep.
+
+
+def _is_hole(piece: memoryview) -> bool:
+    """The ends are looked at first: a piece of something else costs nothing."""
+    return len(piece) >= _HOLE_BYTES and not piece[0] and not piece[-1] and not piece.tobytes().strip(b"\0")
 
 
 def _write(fd: int, piece: memoryview) -> None:

@@ -1,7 +1,7 @@
 """Reads a tar stream: headers → entries, in bounded memory.
 
 Ours, because the standard library's reader trusts the sizes of extended headers and hides what a
-layer may hold (setuid, devices, attributes). Knows ustar, pax and GNU long names.
+layer may hold (setuid, devices, attributes). Knows ustar, pax, GNU long names and files with holes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from agent.images import sparse
 from agent.images.limits import Limits
+from agent.images.sparse import Sparse
 from orch.oci.failure import bad_image
 
 BLOCK = 512
@@ -30,6 +32,7 @@ _KINDS = {
     b"\0": Kind.FILE,
     b"0": Kind.FILE,
     b"7": Kind.FILE,
+    b"S": Kind.FILE,
     b"1": Kind.HARD_LINK,
     b"2": Kind.SYMLINK,
     b"3": Kind.CHARACTER_DEVICE,
@@ -64,6 +67,8 @@ class Entry(NamedTuple):
     target: str = ""
     device: tuple[int, int] = (0, 0)
     xattrs: Mapping[str, bytes] = MappingProxyType({})
+    holes: Sparse | None = None
+    """Where its content belongs, if it has holes."""
 
 
 def entries(source: Source, limits: Limits) -> Iterator[Entry]:
@@ -93,7 +98,7 @@ def entries(source: Source, limits: Limits) -> Iterator[Entry]:
             case b"K":
                 said["linkpath"] = _extended(source, size, limits).rstrip(b"\0")
             case _:
-                entry = _entry(header, flag, size, said, limits)
+                entry = _with_holes(_entry(header, flag, size, said, limits), header, said, source, limits)
                 said, extensions = {}, 0
                 end = source.position + entry.size
                 yield entry
@@ -103,12 +108,9 @@ def entries(source: Source, limits: Limits) -> Iterator[Entry]:
 
 
 def _entry(header: bytes, flag: bytes, size: int, said: Mapping[str, bytes], limits: Limits) -> Entry:
-    name = _text(said["path"]) if "path" in said else _name(header)
+    own = sparse.name(said) or said.get("path", b"")
+    name = _text(own) if own else _name(header)
     kind = _KINDS.get(flag)
-    if flag == b"S" or any(key.startswith("GNU.sparse.") for key in said):
-        raise bad_image(
-            f'"{name:.200}" is stored as a GNU sparse file, which layers do not use: pack it without --sparse'
-        )
     if kind is None:
         raise bad_image(f'"{name:.200}" is of the unknown kind {flag!r}')
     if kind is Kind.FILE and name.endswith("/"):
@@ -133,6 +135,20 @@ def _entry(header: bytes, flag: bytes, size: int, said: Mapping[str, bytes], lim
         device=(_number(header[329:337], "device"), _number(header[337:345], "device")),
         xattrs={key.removeprefix(_XATTR): value for key, value in said.items() if key.startswith(_XATTR)},
     )
+
+
+def _with_holes(
+    entry: Entry, header: bytes, said: Mapping[str, bytes], source: Source, limits: Limits
+) -> Entry:
+    is_old = header[156:157] == b"S"
+    if not (is_old or sparse.is_told(said)) or entry.kind is not Kind.FILE:
+        return entry
+    if is_old:
+        found, read = sparse.of_header(header, source, limits), 0
+    else:
+        found, read = sparse.of_records(said, source, limits)
+    sparse.check(found, entry.size - read, limits)
+    return entry._replace(size=entry.size - read, holes=found)
 
 
 def _name(header: bytes) -> str:
