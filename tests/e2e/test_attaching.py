@@ -123,6 +123,10 @@ def test_a_process_that_keeps_its_input_open_is_written_to_by_one_after_the_othe
         command = [dev.ORCHCTL, "attach", "-i", "inbox"]
         return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
+    user = Terminal(cluster, "attach", "-it", "inbox")
+    user.expect("has no terminal: set tty: true in its manifest, or leave out -t")
+    assert user.end() == 1
+
     first = attached()
     try:
         assert first.stdin is not None
@@ -137,6 +141,3 @@ def test_a_process_that_keeps_its_input_open_is_written_to_by_one_after_the_othe
     said, _ = second.communicate(b"bye\n", timeout=60)
     assert (said, second.returncode) == (b"got bye\n", 5)
     assert "an open standard input" in cluster.orchctl("describe", "svc/inbox")
-    user = Terminal(cluster, "attach", "-it", "inbox")
-    user.expect("has")
-    assert user.end() != 0
