@@ -197,7 +197,7 @@ def _backend(each: Backend) -> Iterator[str]:
     yield "  http-request disable-l7-retry if !{ method GET HEAD OPTIONS PUT DELETE TRACE }"
     yield (  # a process that lets go of its listeners counts no servers, and still has them
         "  http-request return status 503 content-type text/plain hdr Retry-After 1"
-        f' string "service {name} has no ready endpoint\\n" if {{ nbsrv eq 0 }} !{{ stopping }}'  # the latter knows no servers
+        f' string "service {name} has no ready endpoint\\n" if {{ nbsrv eq 0 }} !{{ stopping }}'
     )
     if manner.strip:
         pattern = manner.strip.replace(".", "[.]").replace("+", "[+]")

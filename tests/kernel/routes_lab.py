@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from agent.routes import process
 from agent.routes.config import Places
@@ -210,7 +211,7 @@ class Load:
     failed: Counter[str] = field(default_factory=Counter)
     _over: bool = False
 
-    async def __aenter__(self) -> "Load":
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._client()) for _ in range(self.connections)]
         await self.has(self.connections * 2)
         return self

@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -200,7 +201,7 @@ async def test_keys_are_for_root_alone_and_the_proxy_is_not_root(lab: Lab) -> No
     keys = list((lab.folder / "keys").glob("*.pem"))
     assert [each.stat().st_mode & 0o777 for each in (lab.folder / "keys", *keys)] == [0o700, 0o400]
     assert routes_lab.user_of(pid) == lab.places.uid != 0
-    assert os.readlink(f"/proc/{pid}/root") == lab.places.jail
+    assert str(Path(f"/proc/{pid}/root").readlink()) == lab.places.jail
 
 
 # ── endpoints come and go ─────────────────────────────────────────────────────────────────────────────────
