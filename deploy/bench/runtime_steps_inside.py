@@ -16,7 +16,12 @@ _NOTE = struct.Struct("dd")
 
 STEPS = (
     ("shim", "agent.runtime.starts", "Starts._prepare", "directories, FIFOs and cgroup"),
-    ("shim", "agent.runtime", "cgroup_v1.V1.create|cgroup_v2.V2.create", "  of which the cgroup with its limits"),
+    (
+        "shim",
+        "agent.runtime",
+        "cgroup_v1.V1.create|cgroup_v2.V2.create",
+        "  of which the cgroup with its limits",
+    ),
     ("shim", "agent.linux.syscalls", "clone", "clone: a child in new mount and pid namespaces"),
     ("shim", "agent.runtime.births", "Birth.go", "pid in the journal, go"),
     ("child", "agent.runtime.init", "keep_only", "closes what is not its own"),
