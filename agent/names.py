@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from operator import attrgetter
 
 from orch.model.assignment import Endpoint, EndpointSection, ServiceEndpoints
-from orch.model.names import ServiceName
 
 _in_order = attrgetter("task.slot", "task.attempt")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -16,19 +15,25 @@ class Lines:
 
     def __init__(self) -> None:
         """Has said nothing yet."""
-        self._known: dict[ServiceName, tuple[ServiceEndpoints, str]] = {}
+        self._services: dict[int, ServiceEndpoints] = {}
+        self._lines: Mapping[str, str] = {}
 
     def of(self, section: EndpointSection) -> Mapping[str, str]:
         """By `web.default`. The format is that of agent.network.dns.entry."""
-        before, self._known = self._known, {}
-        found = {}
-        for service in section.services:
-            known = before.get(service.service)
-            if known is None or known[0] is not service:
-                known = service, line(service)
-            self._known[service.service] = known
-            found[f"{service.service.name}.{service.service.namespace}"] = known[1]
-        return found
+        now = {id(each): each for each in section.services}
+        new = [each for at, each in now.items() if at not in self._services]
+        gone = [each for at, each in self._services.items() if at not in now]
+        if new or gone:
+            found = dict(self._lines)
+            for each in gone:
+                del found[_key(each)]
+            found |= {_key(each): line(each) for each in new}
+            self._services, self._lines = now, found
+        return self._lines
+
+
+def _key(service: ServiceEndpoints) -> str:
+    return f"{service.service.name}.{service.service.namespace}"
 
 
 def line(service: ServiceEndpoints) -> str:

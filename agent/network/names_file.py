@@ -35,10 +35,6 @@ class NamesFile:
         self._written = lines
         return word
 
-    def forget(self) -> None:
-        """Nobody knows what lies there: the next `write` is whole."""
-        self._written = None
-
     def _write_whole(self, lines: Mapping[str, str]) -> None:
         text = "".join([f"{name}\t{said}\n" for name, said in lines.items()])
         half = self._path.with_name(self._path.name + ".new")

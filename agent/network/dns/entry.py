@@ -22,7 +22,7 @@ class Task:
 class Entry:
     """Addresses are packed: four bytes or sixteen."""
 
-    __slots__ = ("ports", "ready", "slots", "virtual")
+    __slots__ = ("_all", "ports", "ready", "slots", "virtual")
 
     def __init__(self, line: bytes) -> None:
         """Raises ValueError for what the agent has not written."""
@@ -33,6 +33,7 @@ class Entry:
         ]
         self.ready: list[bytes] = []
         self.slots: dict[int, Task] = {}
+        self._all: list[bytes] = []
         for slot, is_ready, addresses, *targets in endpoints:
             self._add(
                 slot,
@@ -44,8 +45,13 @@ class Entry:
         before = self.slots.get(slot)
         if before is None or task.is_ready or not before.is_ready:
             self.slots[slot] = task
+        self._all += task.addresses
         if task.is_ready:
             self.ready += task.addresses
+
+    def addresses(self) -> list[bytes]:
+        """All, whether they are ready or not."""
+        return [*self.virtual, *self._all]
 
     def numbers_of(self, name: str, protocol: str) -> tuple[int, int] | None:
         """Which of the ports it is, and its number on the virtual address."""
@@ -57,12 +63,6 @@ class Entry:
     def target(self, task: Task, at: int) -> int:
         """The number of a port in a task; 0 where the task has none."""
         return task.targets[at] if at < len(task.targets) else self.ports[at][3]
-
-
-def addresses_in(line: bytes) -> list[str]:
-    """All of a service's, virtual ones first."""
-    virtual, _, endpoints = json.loads(line)
-    return [*virtual, *(address for endpoint in endpoints for address in endpoint[2])]
 
 
 def packed(address: str) -> bytes:

@@ -1,59 +1,74 @@
-"""Whose an address is. An array: a hundred thousand addresses of IPv4 take a megabyte instead of ten."""
+"""Whose an address is. Arrays: a hundred thousand addresses of IPv4 take a megabyte instead of ten."""
 
 import bisect
 from array import array
 from collections.abc import Iterable
 
-_SERVICE_BITS = 32
-_SERVICE_MASK = (1 << _SERVICE_BITS) - 1
+BLOCK = 2048
+"""A full block is cut in two: to put something into a short array is quick, however many there are."""
+_OWNER_BITS = 32
+_OWNER_MASK = (1 << _OWNER_BITS) - 1
 
 
 class Reverse:
     """Addresses are packed, owners are small numbers. An address may have several owners for a moment."""
 
     def __init__(self) -> None:
-        self._sorted = array("Q")
-        self._unsorted: list[int] | None = []
+        """Nobody has an address."""
+        self._blocks = [array("Q")]
+        self._firsts = [0]
+        """Of each block what it begins with, or less."""
         self._long: dict[bytes, int] = {}
 
     def owner(self, address: bytes) -> int | None:
-        """The number of the service that has the address."""
+        """The number of who has the address."""
         if len(address) != 4:
             return self._long.get(address)
-        least = int.from_bytes(address, "big") << _SERVICE_BITS
-        at = bisect.bisect_left(self._sorted, least)
-        if at < len(self._sorted) and self._sorted[at] >> _SERVICE_BITS == least >> _SERVICE_BITS:
-            return self._sorted[at] & _SERVICE_MASK
+        least = _key(address, 0)
+        number = self._block_of(least)
+        for block in self._blocks[number : number + 2]:
+            at = bisect.bisect_left(block, least)
+            if at < len(block):
+                return block[at] & _OWNER_MASK if block[at] >> _OWNER_BITS == least >> _OWNER_BITS else None
         return None
 
-    def settle(self) -> None:
-        """The first, many additions are over: they are sorted once instead of one by one."""
-        if self._unsorted is not None:
-            self._sorted = array("Q", sorted(self._unsorted))
-            self._unsorted = None
-
     def add(self, addresses: Iterable[bytes], owner: int) -> None:
+        """The owner has these too."""
         for each in addresses:
             if len(each) != 4:
                 self._long[each] = owner
-            elif self._unsorted is not None:
-                self._unsorted.append(_key(each, owner))
-            else:
-                bisect.insort(self._sorted, _key(each, owner))
+                continue
+            key = _key(each, owner)
+            number = self._block_of(key)
+            bisect.insort(self._blocks[number], key)
+            if len(self._blocks[number]) > BLOCK:
+                self._cut(number)
 
     def remove(self, addresses: Iterable[bytes], owner: int) -> None:
         """Those that are not the owner's stay."""
-        self.settle()
         for each in addresses:
             if len(each) != 4:
                 if self._long.get(each) == owner:
                     del self._long[each]
                 continue
             key = _key(each, owner)
-            at = bisect.bisect_left(self._sorted, key)
-            if at < len(self._sorted) and self._sorted[at] == key:
-                del self._sorted[at]
+            number = self._block_of(key)
+            block = self._blocks[number]
+            at = bisect.bisect_left(block, key)
+            if at < len(block) and block[at] == key:
+                del block[at]
+                if not block and number:
+                    del self._blocks[number], self._firsts[number]
+
+    def _block_of(self, key: int) -> int:
+        return bisect.bisect_right(self._firsts, key) - 1
+
+    def _cut(self, number: int) -> None:
+        block = self._blocks[number]
+        middle = len(block) // 2
+        self._blocks[number : number + 1] = [block[:middle], block[middle:]]
+        self._firsts.insert(number + 1, block[middle])
 
 
 def _key(address: bytes, owner: int) -> int:
-    return int.from_bytes(address, "big") << _SERVICE_BITS | owner
+    return int.from_bytes(address, "big") << _OWNER_BITS | owner

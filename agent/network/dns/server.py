@@ -28,14 +28,13 @@ class Server:
 
         Raises OSError where an address or the port is not to be had.
         """
-        self._file = f"{folder}/services"
         self._identity = " ".join(("ok", str(os.getpid()), resolv_conf, code, ranges, *subnets))
         self._addresses = [each.partition("/")[0] for each in subnets]
         self._own = [Range(each) for each in subnets]
         self._cluster = [Range(each) for each in ranges.split(",") if "/" in each]
         self._loop = Loop()
         self._forwarder = Forwarder(self._loop, upstream.Resolvers(resolv_conf, self._addresses))
-        self._memory = Memory(self._file, Table())
+        self._memory = Memory(f"{folder}/services", Table())
         while not self._memory.step():
             pass
         self._zone = Zone(self._memory.table, self._is_clusters)
@@ -93,26 +92,23 @@ class Server:
             case "hello":
                 say(self._identity)
             case "reload":
-                self._read(Memory(self._file, Table()), say)
+                self._memory.begin_anew()
+                self._read(say)
             case "more":
-                self._read(self._memory, say)
+                self._read(say)
             case "end":
                 self._loop.ended = True
                 say("ok")
             case _:
                 say("unknown word: say hello, reload, more or end")
 
-    def _read(self, memory: Memory, say: Callable[[str], None]) -> None:
+    def _read(self, say: Callable[[str], None]) -> None:
         """In steps, between which names are answered."""
 
         def step() -> bool:
-            if not memory.step():
+            if not self._memory.step():
                 return False
-            if memory is not self._memory:
-                self._memory.close()
-                self._memory = memory
-                self._zone = Zone(memory.table, self._is_clusters)
-            say(f"ok {len(memory.table)}")
+            say(f"ok {len(self._memory.table)}")
             return True
 
         self._loop.in_between(step)

@@ -12,7 +12,7 @@ class Table:
     """Keys are `web.default`."""
 
     def __init__(self) -> None:
-        """Empty; to be filled by `put` and then `settle`."""
+        """Empty; to be filled by `put`."""
         self._lines: dict[str, bytes] = {}
         self._namespaces: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
@@ -30,7 +30,7 @@ class Table:
         before = self._lines.get(name, b"")
         if said == before:
             return
-        addresses = [entry.packed(each) for each in entry.addresses_in(said)] if said else []
+        addresses = Entry(said).addresses() if said else []
         self._read.pop(name, None)
         if before:
             self._forget(name, before)
@@ -39,9 +39,9 @@ class Table:
             self._namespaces[_namespace(name)] = self._namespaces.get(_namespace(name), 0) + 1
             self._reverse.add(addresses, self._number(name))
 
-    def settle(self) -> None:
-        """All lines of a file have come."""
-        self._reverse.settle()
+    def names(self) -> set[str]:
+        """Of all services."""
+        return set(self._lines)
 
     def find(self, name: str) -> Entry | None:
         """The service `web.default`."""
@@ -68,7 +68,7 @@ class Table:
         if not self._namespaces[namespace]:
             del self._namespaces[namespace]
         number = self._numbers.pop(name)
-        self._reverse.remove((entry.packed(each) for each in entry.addresses_in(line)), number)
+        self._reverse.remove(Entry(line).addresses(), number)
         self._names[number] = ""
         self._free.append(number)
 

@@ -26,7 +26,6 @@ def a_zone(**services: object) -> Zone:
     table = Table()
     for name, said in services.items():
         table.put(f"{name.replace('__', '.')}\t{json.dumps(said)}".encode())
-    table.settle()
     return Zone(table, lambda address: address.startswith(b"\x0a\xd0"))
 
 
