@@ -160,6 +160,7 @@ class Puller:
 def _an_image(fetched: Fetched, ref: Reference) -> Manifest:
     parsed = manifest.parse(fetched.body, fetched.media_type)
     if isinstance(parsed, Manifest):
+        manifest.check_runnable(parsed)
         return parsed
     raise bad_image(f"{ref.familiar} is an index that leads to another index, not to an image")
 

@@ -18,9 +18,25 @@ OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
+CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+LAYERS = (
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    DOCKER_LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+)
+_ANYTHING = "application/octet-stream"
+"""What some old tools call everything."""
 
 LARGEST_MANIFEST = reading.LARGEST_BYTES
 
@@ -69,7 +85,12 @@ def parse(body: bytes, media_type: str = "") -> Manifest | Index:
     """The manifest or index in `body`. `media_type` is what the server called it, if it did."""
     document = reading.document(body, "manifest")
     said = document.get("mediaType", "")
-    kind = said or media_type.partition(";")[0].strip()
+    told = media_type.partition(";")[0].strip()
+    if said and told in (*MANIFESTS, *INDEXES) and said != told:
+        raise bad_image(
+            f"the manifest says that it is {said!r:.80}, and the registry that it is {told!r:.80}"
+        )
+    kind = said or told
     if document.get("schemaVersion") == 1 or "fsLayers" in document:
         raise bad_image(
             "the manifest is of Docker's schema 1, given up in 2019: push it again with a current tool"
@@ -83,6 +104,16 @@ def parse(body: bytes, media_type: str = "") -> Manifest | Index:
     raise bad_image(
         f'"{kind or "a document without a media type"}" is not an image: it has neither layers nor manifests'
     )
+
+
+def check_runnable(found: Manifest) -> None:
+    """Registries hold much that is no image: charts, signatures, models. Raises ImageFailure."""
+    kind = found.config.media_type
+    if kind and kind not in (*CONFIGS, _ANYTHING):
+        raise bad_image(f"what is there is no image to run: its configuration is {kind!r:.120}")
+    for number, layer in enumerate(found.layers, 1):
+        if layer.media_type and layer.media_type not in (*LAYERS, _ANYTHING):
+            raise bad_image(f"layer {number} is {layer.media_type!r:.120}, which cannot be unpacked here")
 
 
 def choose(index: Index, wanted: Platform) -> Descriptor:

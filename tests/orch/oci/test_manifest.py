@@ -148,3 +148,14 @@ def test_a_bad_configuration_is_refused(document: object) -> None:
 def test_four_mebibytes_are_the_end() -> None:
     with pytest.raises(ImageFailure, match="larger than 4 MiB"):
         manifest.parse(b" " * (manifest.LARGEST_MANIFEST + 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [(manifest.OCI_INDEX, manifest.OCI_MANIFEST), (manifest.DOCKER_MANIFEST, manifest.OCI_INDEX)],
+)
+def test_a_document_that_two_programs_would_read_differently_is_refused(said: str, told: str) -> None:
+    body = json.dumps({"schemaVersion": 2, "mediaType": said, "config": described(), "layers": []})
+
+    with pytest.raises(ImageFailure, match="and the registry that it is"):
+        manifest.parse(body.encode(), told)
