@@ -231,6 +231,10 @@ class Node:
             _log.info("%s", freed)
             self._happened.append(sessions_pb2.NodeEvent(reason="ImagesRemoved", message=str(freed)))
 
+    async def traffic(self) -> sessions_pb2.Traffic | None:
+        """What is new of HTTP requests; told once."""
+        return await self._routing.traffic()
+
     def happened(self) -> list[sessions_pb2.NodeEvent]:
         """What is to be told as events; told once."""
         told, self._happened = self._happened, []
@@ -320,6 +324,7 @@ class _Duties:
         self._answers = node.answers()
         self.problems = node.problems
         self.happened = node.happened
+        self.traffic = node.traffic
         self.take = node.take
         self.heard = node.heard
         self.images_are_at = node.own_registry.is_at

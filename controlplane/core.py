@@ -20,9 +20,11 @@ from controlplane.api import (
     sessions,
     statuses,
     telling,
+    views,
 )
+from controlplane.cluster import traffic
 from controlplane.controllers import endpoints
-from controlplane.loop import clock, driver, liveness, picture, pipeline, recorder
+from controlplane.loop import clock, driver, flow, liveness, picture, pipeline, recorder
 from controlplane.settings import Settings
 from controlplane.store import etcd_channel, keys, leadership, mirror, port, sealing
 from orch.model.cluster import ClusterIdentity
@@ -65,8 +67,9 @@ class Core:
             store, self.picture, self.leadership, self.liveness, self.recorder, time, self._deciders
         )
         self.statuses = statuses.StatusWriter(store, self.picture, self.leadership, self.recorder.tell)
+        self.flow = flow.Flow(time.steady())
         self.sessions = self._make_sessions()
-        self.source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age)
+        self.source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age, self._traffic_of)
         self.images_of_others = image_registry.Registry(
             routes_=settings.registries, pool=pool.Pool(resolving.CONNECT_SECONDS)
         )
@@ -122,8 +125,12 @@ class Core:
             told=self.recorder,
             time=grounds.clock,
             timing=timing,
+            flow_=self.flow,
             images_at=grounds.settings.registry_address,
         )
+
+    def _traffic_of(self, name: ServiceName) -> list[tuple[int, traffic.Window]]:
+        return self.flow.windows(name, self._grounds.clock.steady(), views.TRAFFIC_SECONDS)
 
     def _make_changing(self) -> changing.Changing:
         grounds = self._grounds

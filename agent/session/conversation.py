@@ -48,6 +48,9 @@ class Duties(Protocol):
     def happened(self) -> Sequence[sessions_pb2.NodeEvent]:
         """What is to be told as events; told once."""
 
+    async def traffic(self) -> sessions_pb2.Traffic | None:
+        """HTTP requests since this was asked before; told once."""
+
     async def take(self, section: Section) -> str:
         """The refusal; empty when it was taken over."""
 
@@ -208,6 +211,8 @@ class Conversation:
         while True:
             await asyncio.sleep(pace.heartbeat)
             await up.beat(self._duties.problems(), self._duties.happened())
+            if (traffic := await self._duties.traffic()) is not None:
+                await up.send(traffic=traffic)
 
 
 def _obey_cancellation() -> None:

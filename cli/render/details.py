@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cli.render import confinement, endpoints, rollouts, table, words
+from cli.render import confinement, endpoints, rollouts, routes, table, words
 from cli.render.words import NOTHING
 
 _MOST_EVENTS = 20
@@ -38,6 +38,10 @@ def service(view: Any, tasks: Sequence[Any], events: Sequence[Any], now: float, 
             parts.append(f"{title}:\n" + "".join(_container(each) for each in containers))
     if reached is not None and (behind := list(endpoints.lines(reached))):
         parts.append("Endpoints:\n" + _indented(table.lay_out(behind)))
+    if spec.routes:
+        parts.append("Routes:\n" + _indented(table.lay_out(list(routes.lines(spec)))))
+    if view.traffic:
+        parts.append("Requests:\n" + _indented(table.lay_out(list(routes.traffic(view)))))
     parts.append("Rollout:\n" + _indented(rollouts.status(view, now)))
     if tasks:
         parts.append("Tasks:\n" + _indented(table.table("task", tasks, table.Style(now))))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlplane.api import endpoint_views, errors, views
-from controlplane.cluster import snapshot
+from controlplane.cluster import snapshot, traffic
 from controlplane.controllers import slots
 from controlplane.loop import picture
 from controlplane.store import codec, keys
@@ -26,6 +26,8 @@ class Source:
     picture: picture.Picture
     reasons: Callable[[ServiceName], views.Reasons]
     heartbeat_age: Callable[[str], float]
+    traffic: Callable[[ServiceName], list[tuple[int, traffic.Window]]] = lambda _: []
+    """Of the last minute, by revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def _service_is_meant(source: Source, name: ServiceName, request: Any) -> bool:
 def _show_service(source: Source, name: ServiceName) -> pb.Object:
     cluster = source.picture.cluster
     service = cluster.services[name]
-    return pb.Object(service=views.service_view(cluster, service, source.reasons(name)))
+    return pb.Object(service=views.service_view(cluster, service, source.reasons(name), source.traffic(name)))
 
 
 def _services_touched(source: Source, touched: picture.Touched) -> Iterator[ServiceName]:

@@ -12,13 +12,14 @@ from typing import Any
 
 from controlplane.api import conversation, door, errors, registry, relay, statuses, telling
 from controlplane.cluster import change
-from controlplane.loop import clock, liveness, picture, recorder
+from controlplane.loop import clock, flow, liveness, picture, recorder
 from controlplane.store import leadership
 from orch import wire
 from orch.model.event import EventType
 from orch.model.names import TaskId
 from orch.model.node import Facts
 from orch.model.task import TaskState, TaskStatus, Wanted
+from orch.model.traffic import RevisionTraffic
 from orch.v1 import sessions_pb2 as pb
 
 HELLO_SECONDS = 10.0
@@ -50,6 +51,7 @@ class Sessions:
         told: recorder.Recorder,
         time: clock.Clock,
         timing: Timing,
+        flow_: flow.Flow,
         images_at: str = "",
     ) -> None:
         """`images_at` is the host:port of the cluster's own image registry."""
@@ -63,6 +65,7 @@ class Sessions:
         self._clock = time
         self._timing = timing
         self._images_at = images_at
+        self._flow = flow_
         self._sessions: dict[str, conversation.Conversation] = {}
         self.relay = relay.Relay(self.send)
         leader.listen(self._on_leadership)
@@ -191,6 +194,9 @@ class Sessions:
                         batch = message.statuses
                         said = tuple(wire.from_wire(each, TaskStatus) for each in batch.statuses)
                         self._submit(session, said, batch.sequence)
+                    case "traffic":
+                        said = [wire.from_wire(each, RevisionTraffic) for each in message.traffic.revisions]
+                        self._flow.take(said, message.traffic.unmeasured, self._clock.steady())
                     case "acknowledgement":
                         self._on_acknowledgement(session, message.acknowledgement)
         except Exception as error:

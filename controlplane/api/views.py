@@ -1,9 +1,9 @@
 """What users see of the picture: counts, one word for the status, one sentence for the reason. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.cluster import snapshot
+from controlplane.cluster import snapshot, traffic
 from controlplane.controllers import backoff, slots
 from controlplane.store import keys
 from orch import wire
@@ -15,6 +15,8 @@ from orch.model.service import Revision, Service
 from orch.model.task import Task, TaskState, Wanted
 from orch.v1 import control_pb2 as pb
 
+TRAFFIC_SECONDS = 60.0
+"""Over which requests are told."""
 Reasons = Mapping[TaskId | ServiceName, str]
 """Why something waits, as the loop last decided."""
 
@@ -32,7 +34,12 @@ class Counts:
     """Slots that are empty because their task ended well, and is not to run again."""
 
 
-def service_view(cluster: snapshot.Cluster, service: Service, reasons: Reasons) -> pb.ServiceView:
+def service_view(
+    cluster: snapshot.Cluster,
+    service: Service,
+    reasons: Reasons,
+    by_routes: Sequence[tuple[int, traffic.Window]] = (),
+) -> pb.ServiceView:
     """One line of `get services`, and more."""
     rollout = cluster.rollout(service.name)
     counts = count(cluster, service)
@@ -49,6 +56,21 @@ def service_view(cluster: snapshot.Cluster, service: Service, reasons: Reasons) 
         reason="" if settled else reason_of(cluster, service, rollout, reasons),
         rings=rings(cluster, service, rollout),
         mod_revision=cluster.modified.get(keys.service(service.name), 0),
+        traffic=[traffic_view(revision, window) for revision, window in by_routes],
+    )
+
+
+def traffic_view(revision: int, window: traffic.Window) -> pb.TrafficView:
+    """What came by HTTP routes, to one revision."""
+    return pb.TrafficView(
+        revision=revision,
+        seconds=window.seconds,
+        requests=window.requests,
+        client_errors=window.client_errors,
+        server_errors=window.server_errors,
+        p50=window.within_ms(0.50),
+        p95=window.within_ms(0.95),
+        p99=window.within_ms(0.99),
     )
 
 

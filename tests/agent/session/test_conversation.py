@@ -25,9 +25,14 @@ class FakeDuties:
         self.taken: list[Section] = []
         self.refusal = ""
         self.heard_times = 0
+        self.requests: sessions_pb2.Traffic | None = None
 
     def hello(self) -> sessions_pb2.Hello:
         return sessions_pb2.Hello(node="n1", incarnation=5)
+
+    async def traffic(self) -> sessions_pb2.Traffic | None:
+        told, self.requests = self.requests, None
+        return told
 
     def happened(self) -> Sequence[sessions_pb2.NodeEvent]:
         return [sessions_pb2.NodeEvent(reason="ImagesRemoved", message="one")]
