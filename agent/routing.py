@@ -8,9 +8,11 @@ from agent.reconciler.files import Files
 from agent.routes import process
 from agent.routes.config import Places
 from agent.routes.proxy import Proxy
+from orch import wire
 from orch.model.assignment import EndpointSection
 from orch.model.config import TLS_CERTIFICATE, TLS_KEY, TLS_TYPE
 from orch.model.names import ObjectName
+from orch.v1 import sessions_pb2
 
 
 class Routing:
@@ -33,6 +35,17 @@ class Routing:
     def problems(self) -> list[str]:
         """What is wrong."""
         return self._proxy.problems() if self._proxy else []
+
+    async def traffic(self) -> sessions_pb2.Traffic | None:
+        """What is new of requests since this was asked before; None where nothing is."""
+        if self._proxy is None:
+            return None
+        said = self._proxy.traffic()
+        if not said:
+            return None
+        return sessions_pb2.Traffic(
+            revisions=map(wire.to_wire, said), unmeasured=await self._proxy.unmeasured()
+        )
 
     async def close(self) -> None:
         """The proxy goes on."""

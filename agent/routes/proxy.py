@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 
-from agent.routes import asking, config, control, decide, ports, process, seen
+from agent.routes import asking, config, control, decide, listening, ports, process, seen
 from agent.routes.wanted import Wanted
 from orch.model.assignment import EndpointSection
 from orch.model.names import ObjectName
+from orch.model.traffic import RevisionTraffic
 
 AGAIN_SECONDS = (0.0, 0.2, 1.0, 5.0)
 """Before it is started again after it ended by itself; the last one goes on."""
@@ -48,6 +49,8 @@ class Proxy:
         self._looks_at_ports = True
         self._trouble = ""
         self._is_closed = False
+        self._listener = listening.Listener()
+        self._dropped: dict[int, int] = {}
         self.reloads = 0
         """New processes since this agent began."""
 
@@ -62,9 +65,27 @@ class Proxy:
         """What is wrong with it."""
         return [*([self._trouble] if self._trouble else []), *self._wanted.problems]
 
+    def traffic(self) -> list[RevisionTraffic]:
+        """Requests since this was asked before."""
+        self._listener.read()
+        return self._listener.tally.drain()
+
+    async def unmeasured(self) -> int:
+        """Requests since this was asked before of which nothing could be told: nobody read for too long."""
+        if self._pid is None:
+            return 0
+        try:
+            info = seen.info(await control.ask(self._socket, "show info"))
+        except (control.Refused, ValueError):
+            return 0
+        before = self._dropped.get(info.pid, 0)
+        self._dropped = {info.pid: info.dropped_logs}
+        return max(0, info.dropped_logs - before)
+
     def close(self) -> None:
         """It goes on, unwatched."""
         self._is_closed = True
+        self._listener.close()
         self._forget()
         for timer in self._timers.values():
             timer.cancel()
@@ -205,6 +226,7 @@ class Proxy:
             self._pidfd = os.pidfd_open(pid)
             self._pid = pid
             self._settle(pid)
+            self._listener.begin(process.pipe(self._places))
             loop = asyncio.get_running_loop()
             self._began = loop.time()
             loop.add_reader(self._pidfd, self._lost)
