@@ -21,10 +21,26 @@ def command() -> None:
 @click.option(
     "--registry", is_flag=True, help="Also start Debian's docker-registry, which the nodes may pull from."
 )
-def up(name: str, nodes: int, registry: bool) -> None:
+@click.option(
+    "--network-mode",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "route", "vxlan"]),
+    help="How packets of tasks go from node to node.",
+)
+@click.option(
+    "--segments",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, clusters.MOST_SEGMENTS),
+    help="Deal the nodes out to so many links, with a router between them.",
+)
+def up(name: str, nodes: int, registry: bool, network_mode: str, segments: int) -> None:
     """Bring up etcd, a control plane and agents, and make them the current context."""
     began = time.monotonic()
-    made = life.up(name, nodes, registry=registry, say=click.echo)
+    made = life.up(
+        name, nodes, registry=registry, say=click.echo, segments=segments, network_mode=network_mode
+    )
     if registry:
         click.echo(f"registry       {made.registry_address}")
     click.echo(f"dev cluster {name!r} is up after {time.monotonic() - began:.1f} s; try: orchctl get nodes")

@@ -11,6 +11,7 @@ LONGEST_NAME = 40
 
 MOST_CLUSTERS = 200
 MOST_NODES = 100
+MOST_SEGMENTS = 8
 SESSION_PORT = 7420
 JOIN_PORT = 7421
 REGISTRY_PORT = 5000
@@ -18,12 +19,16 @@ REGISTRY_PORT = 5000
 
 @dataclass(frozen=True, slots=True)
 class DevNode:
-    """One node: `node-1` in cluster `dev` has namespace `orch-dev-node-1` and address 10.99.INDEX.11."""
+    """One node: `node-1` in cluster `dev` has namespace `orch-dev-node-1` and address 10.99.INDEX.11.
+
+    Segment 2 has the addresses 10.100.INDEX.*, and so on; all nodes of a segment share a link.
+    """
 
     cluster: str
     name: str
     netns: str
     address: str
+    segment: int
     state: Path
     run: Path
     cgroup: str
@@ -35,12 +40,17 @@ class DevNode:
 
 @dataclass(frozen=True, slots=True)
 class DevCluster:
-    """A cluster whose nodes hang on one bridge, in a namespace that also holds the control plane."""
+    """A cluster whose nodes hang on one bridge, in a namespace that also holds the control plane.
+
+    Where there are more segments than one, each has a bridge of its own and the namespace is the router between.
+    """
 
     name: str
     index: int
     nodes: int
     has_registry: bool = False
+    segments: int = 1
+    network_mode: str = "auto"
 
     @property
     def lan(self) -> str:
@@ -96,14 +106,23 @@ class DevCluster:
     def cgroup(self) -> str:
         return f"orch-dev/{self.name}"
 
+    def segment(self, number: int) -> str:
+        """The first three numbers of the addresses of a segment; they count from 1."""
+        return f"10.{98 + number}.{self.index}"
+
+    def router(self, segment: int) -> str:
+        """Of the segment's nodes: the host leads out of the first, and the LAN's namespace out of the others."""
+        return self.host_address if segment == 1 else f"{self.segment(segment)}.2"
+
     def node(self, number: int) -> DevNode:
-        """Nodes count from 1."""
+        """Nodes count from 1, and are dealt out to the segments in turn."""
         name = f"node-{number}"
         return DevNode(
             cluster=self.name,
             name=name,
             netns=f"orch-{self.name}-{name}",
-            address=f"10.99.{self.index}.{10 + number}",
+            address=f"{self.segment(1 + (number - 1) % self.segments)}.{10 + number}",
+            segment=1 + (number - 1) % self.segments,
             state=self.state / name,
             run=self.run / name,
             cgroup=f"{self.cgroup}/{name}",
@@ -117,6 +136,7 @@ class DevCluster:
         """Written before anything is made, so that `dev down` finds what a crash left."""
         self.run.mkdir(parents=True, exist_ok=True)
         words = {"name": self.name, "index": self.index, "nodes": self.nodes, "registry": self.has_registry}
+        words |= {"segments": self.segments, "network_mode": self.network_mode}
         (self.run / "cluster.json").write_text(json.dumps(words))
 
 
@@ -126,7 +146,14 @@ def load(name: str) -> DevCluster | None:
         words = json.loads((RUN_ROOT / name / "cluster.json").read_text())
     except FileNotFoundError:
         return None
-    return DevCluster(words["name"], words["index"], words["nodes"], words["registry"])
+    return DevCluster(
+        words["name"],
+        words["index"],
+        words["nodes"],
+        words["registry"],
+        words.get("segments", 1),
+        words.get("network_mode", "auto"),
+    )
 
 
 def load_all() -> list[DevCluster]:

@@ -34,6 +34,8 @@ def lay(cluster: DevCluster) -> None:
         f"link set {BRIDGE} up",
         netns=cluster.lan,
     )
+    for segment in range(2, cluster.segments + 1):
+        _join_segment(cluster, segment)
     for node in cluster.all_nodes:
         connect(cluster, node)
 
@@ -44,16 +46,19 @@ def connect(cluster: DevCluster, node: DevNode) -> None:
     _ip(f"netns add {node.netns}")
     _ip(
         f"link add {port} type veth peer name eth0 netns {node.netns}",
-        f"link set {port} master {BRIDGE} up",
+        f"link set {port} master {_bridge(node.segment)} up",
         netns=cluster.lan,
     )
     _ip(
         "link set lo up",
         f"address add {node.address}/24 dev eth0",
         "link set eth0 up",
-        f"route add default via {cluster.host_address}",
+        f"route add default via {cluster.router(node.segment)}",
         netns=node.netns,
     )
+    if cluster.segments > 1 and node.segment == 1:
+        others = (f"{cluster.segment(each)}.0/24" for each in range(2, cluster.segments + 1))
+        _ip(*(f"route add {each} via {cluster.control_address}" for each in others), netns=node.netns)
 
 
 def disconnect(cluster: DevCluster, node: DevNode) -> None:
@@ -85,6 +90,26 @@ def is_laid(netns: str) -> bool:
     """Whether the namespace exists."""
     listing = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
     return any(line.split()[0] == netns for line in listing.stdout.splitlines() if line)
+
+
+def _join_segment(cluster: DevCluster, segment: int) -> None:
+    """A link of its own, which the LAN's namespace routes to. It knows nodes, and no addresses of tasks."""
+    prefix = cluster.segment(segment)
+    enter = ["nsenter", f"--net={cluster.lan_path}"]
+    subprocess.run([*enter, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+    if segment == 2:
+        _ip(f"route add default via {cluster.host_address}", netns=cluster.lan)
+    _ip(
+        f"link add {_bridge(segment)} type bridge",
+        f"address add {prefix}.2/24 dev {_bridge(segment)}",
+        f"link set {_bridge(segment)} up",
+        netns=cluster.lan,
+    )
+    _ip(f"route add {prefix}.0/24 via {cluster.control_address} dev {cluster.host_link}")
+
+
+def _bridge(segment: int) -> str:
+    return BRIDGE if segment == 1 else f"{BRIDGE}{segment}"
 
 
 def _port_of(node: DevNode) -> str:

@@ -38,14 +38,22 @@ class PartStatus:
     pids: tuple[int, ...]
 
 
-def up(name: str, nodes: int, *, registry: bool, say: Callable[[str], None]) -> DevCluster:
+def up(
+    name: str,
+    nodes: int,
+    *,
+    registry: bool,
+    say: Callable[[str], None],
+    segments: int = 1,
+    network_mode: str = "auto",
+) -> DevCluster:
     """Bring up a whole cluster and make it the user's context. What a failed start made is taken away again."""
     _check_name(name)
     _check_machine(registry=registry)
     with _lock():
         if clusters.load(name):
             raise DevError(f"dev cluster {name!r} is up already; see: orchctl dev status --name {name}")
-        made = DevCluster(name, clusters.free_index(), nodes, registry)
+        made = DevCluster(name, clusters.free_index(), nodes, registry, segments, network_mode)
         made.save()
         _mount_run(made)
     try:

@@ -42,6 +42,7 @@ def agent_command(cluster: DevCluster, node: DevNode) -> list[str]:
         "--run-dir", str(node.run),
         "--address", node.address,
         "--cgroup-root", node.cgroup,
+        "--network-mode", cluster.network_mode,
         "--join", f"{cluster.control_address}:{JOIN_PORT}",
         "--token-file", str(cluster.control_state / "join-token"),
     ]  # fmt: skip

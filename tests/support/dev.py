@@ -130,14 +130,14 @@ class Dev:
 
 
 @contextlib.contextmanager
-def running(nodes: int = 3, suffix: str = "") -> Iterator[Dev]:
+def running(nodes: int = 3, suffix: str = "", options: tuple[str, ...] = ()) -> Iterator[Dev]:
     """A cluster that is gone at the end, whatever happens. `suffix` tells several of one test run apart."""
     name = f"t{os.getpid()}{suffix}"
     with tempfile.TemporaryDirectory(prefix="orch-e2e-") as directory:
         work = Path(directory)
         config = work / "config"
         environment = os.environ | {"ORCH_CONFIG": str(config)}
-        up = [ORCHCTL, "dev", "up", "--name", name, "--nodes", str(nodes), "--registry"]
+        up = [ORCHCTL, "dev", "up", "--name", name, "--nodes", str(nodes), "--registry", *options]
         down = [ORCHCTL, "dev", "down", "--name", name]
         try:
             made = subprocess.run(up, env=environment, capture_output=True, text=True, check=False)
