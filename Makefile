@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm test-systemd test-systemd-orchrun check bench bench-images bench-runtime bench-peers proto clean prepare format
+.PHONY: help demo test test-vm test-systemd test-systemd-orchrun check bench bench-images bench-network bench-runtime bench-peers proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -50,6 +50,9 @@ bench-images: prepare ## pull, unpack and build images beside skopeo, umoci, pod
 
 bench-peers: prepare ## Docker Swarm and orch side by side on one node (needs docker.io), and how many times faster
 	$(BIN)/python deploy/bench/peers.py
+
+bench-network: prepare ## containers of two nodes through VXLAN and by route, beside veth and bridge alone (needs root)
+	$(BIN)/python deploy/bench/network.py
 
 proto: prepare ## make the stubs from proto/ again
 	$(BIN)/python hatch_build.py

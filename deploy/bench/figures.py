@@ -35,6 +35,11 @@ def percentile(samples: Sequence[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
+    """Of samples that were taken in turns."""
+    return tuple(own / other for own, other in zip(ours, theirs, strict=True))
+
+
 def show(figures: list[Figure]) -> str:
     """The table."""
     width = max(len(figure.name) for figure in figures)
