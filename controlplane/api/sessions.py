@@ -195,8 +195,8 @@ class Sessions:
                         said = tuple(wire.from_wire(each, TaskStatus) for each in batch.statuses)
                         self._submit(session, said, batch.sequence)
                     case "traffic":
-                        said = [wire.from_wire(each, RevisionTraffic) for each in message.traffic.revisions]
-                        self._flow.take(said, message.traffic.unmeasured, self._clock.steady())
+                        served = [wire.from_wire(each, RevisionTraffic) for each in message.traffic.revisions]
+                        self._flow.take(served, message.traffic.unmeasured, self._clock.steady())
                     case "acknowledgement":
                         self._on_acknowledgement(session, message.acknowledgement)
         except Exception as error:
