@@ -59,7 +59,7 @@ class Flow:
             past = self._past.get(key)
             if past is None:
                 if len(self._past) >= MOST_REVISIONS:
-                    self._forget(now)
+                    self._forget()
                 past = self._past[key] = _Past()
                 self._by_service.setdefault(each.service, set()).add(each.revision)
             _slot(past.fine, now, FINE_SECONDS).add(each)
@@ -84,7 +84,7 @@ class Flow:
         ]
         return sorted((each for each in found if each[1].requests), key=lambda each: each[0])
 
-    def _forget(self, now: float) -> None:
+    def _forget(self) -> None:
         """Those of which nothing was heard for longest."""
         quiet = sorted(self._past, key=lambda key: _last(self._past[key]))
         for key in quiet[: max(1, MOST_REVISIONS // 10)]:
