@@ -26,7 +26,7 @@ class Source:
     picture: picture.Picture
     reasons: Callable[[ServiceName], views.Reasons]
     heartbeat_age: Callable[[str], float]
-    traffic: Callable[[ServiceName], list[tuple[int, traffic.Window]]] = lambda _: []
+    traffic_of: Callable[[ServiceName], list[tuple[int, traffic.Window]]] = lambda _: []
     """Of the last minute, by revision."""
 
 
@@ -65,7 +65,7 @@ def _service_is_meant(source: Source, name: ServiceName, request: Any) -> bool:
 def _show_service(source: Source, name: ServiceName) -> pb.Object:
     cluster = source.picture.cluster
     service = cluster.services[name]
-    return pb.Object(service=views.service_view(cluster, service, source.reasons(name), source.traffic(name)))
+    return pb.Object(service=views.service_view(cluster, service, source.reasons(name), source.traffic_of(name)))
 
 
 def _services_touched(source: Source, touched: picture.Touched) -> Iterator[ServiceName]:

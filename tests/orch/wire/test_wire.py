@@ -29,6 +29,7 @@ from orch.model import (
     security,
     service,
     task,
+    traffic,
 )
 from orch.model.spec import Spec
 from orch.v1 import control_pb2, sessions_pb2, values_pb2
@@ -51,6 +52,7 @@ _ROOMS = (
     security,
     service,
     task,
+    traffic,
 )
 
 
