@@ -14,6 +14,7 @@ from agent.images.library import Image
 from orch.dockerfile import parse, stages
 from orch.dockerfile.problem import DockerfileError
 from orch.dockerfile.stages import Stage
+from orch.oci.failure import ImageFailure
 from orch.oci.reference import Reference
 
 
@@ -54,6 +55,8 @@ class Builder:
             return await assemble.assemble(site.trees[target.number], order, self._images)
         except DockerfileError as error:
             raise BuildFailed(error.sentence(order.name)) from error
+        except ImageFailure as error:
+            raise BuildFailed(f"{order.name}: {error.message}") from error
 
     async def _build_all(self, site: Site, needed: Sequence[Stage]) -> None:
         """Each stage waits where it takes something from another; the first that fails ends all."""

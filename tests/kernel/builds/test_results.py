@@ -9,8 +9,11 @@ import pytest
 from obstore.store import MemoryStore
 
 from agent.builds import shipping
+from agent.builds.order import BuildFailed
 from agent.images.images import Images
-from orch.oci import reference
+from orch.oci import build, reference
+from orch.oci.build import Item
+from orch.oci.image_config import ImageConfig
 from orch.oci.registry import Registry
 from tests.support.our_registry import our_registry
 from tests.support.yard import BUSYBOX, Yard
@@ -97,3 +100,30 @@ def about(path: Path) -> tuple[object, ...]:
     found = path.lstat()
     content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
     return found.st_mode, found.st_uid, found.st_gid, content, 0 if path.is_dir() else int(found.st_mtime)
+
+
+async def test_an_image_of_126_layers_runs_and_gets_one_more_and_no_second(
+    yard: Yard, tmp_path: Path
+) -> None:
+    base = [build.layer([Item(f"f{number}", str(number).encode())]) for number in range(125)]
+    shell = build.layer([Item("bin/busybox", Path("/bin/busybox"), 0o755), Item("bin/sh", target="busybox")])
+    archive = tmp_path / "tall.tar"
+    made = build.image([shell, *base], ImageConfig(environment=(("PATH", "/bin"),)))
+    build.write_archive(archive, made, reference.parse("tall:1"))
+    await yard.images.import_tar(archive)
+
+    image = await yard.build("FROM tall:1\nRUN busybox cat /f0 /f124 > /joined\n")
+
+    assert len(image.layers) == 127
+    assert yard.read(image, "joined") == "0124"
+    with pytest.raises(BuildFailed, match="the image has 128 layers, 127 is the most: join some RUNs"):
+        await yard.build("FROM tall:1\nRUN busybox touch /one\nRUN busybox touch /two\n")
+
+
+async def test_an_image_may_be_nothing_but_words(yard: Yard) -> None:
+    image = await yard.build('FROM scratch\nLABEL only=words\nCMD ["/nothing"]\n')
+    assert (image.layers, image.config.command) == ((), ("/nothing",))
+
+    await asyncio.to_thread(yard.images.name, image.digest, [reference.parse("words:1")])
+    image = await yard.build("FROM words:1\nCOPY . /here/\n")
+    assert len(image.layers) <= 1
