@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm test-systemd test-systemd-orchrun check bench bench-images bench-network bench-runtime bench-peers proto clean prepare format
+.PHONY: help demo test test-vm test-systemd test-systemd-orchrun check bench bench-drops bench-images bench-network bench-runtime bench-peers proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -47,6 +47,9 @@ bench-runtime: prepare ## starts, rates and memory of the runtime beside crun, r
 
 bench-images: prepare ## pull, unpack and build images beside skopeo, umoci, podman and docker
 	$(BIN)/python deploy/bench/images.py
+
+bench-drops: prepare ## 20 replicas rolled 20 times at 1,000 requests a second: how many of them failed (10 minutes)
+	$(BIN)/python deploy/bench/drops.py
 
 bench-peers: prepare ## Docker Swarm and orch side by side on one node (needs docker.io), and how many times faster
 	$(BIN)/python deploy/bench/peers.py
