@@ -126,7 +126,8 @@ class Midwife:
         `preserve_fds` as for a main process. `fds`: what becomes its 0, 1 and 2; none to inherit ours.
         """
         with _Line() as line:
-            pid, pidfd = self._bear_inside(f"/proc/{plan['pid']}/ns/pid", 0, plan)
+            hint = f"{plan['container']} may have just ended"
+            pid, pidfd = self._bear_inside(f"/proc/{plan['pid']}/ns/pid", 0, plan, hint)
             if pid == 0:
                 syscalls.unblock_signals()
                 enter.become(plan, line.theirs, self.cgroups, fds, self.last_capability)
@@ -146,7 +147,8 @@ class Midwife:
         flags = userns.birth_flags(plan, flags)
         for flag, path in plan["join"]:
             if flag == c.CLONE_NEWPID:
-                return self._bear_inside(path, flags, plan)
+                hint = "a pid namespace must be there before the start"
+                return self._bear_inside(path, flags, plan, hint)
         return self._clone(flags, plan)
 
     def _clone(self, flags: int, plan: "Plan") -> tuple[int, int]:
@@ -166,7 +168,7 @@ class Midwife:
                 os.close(group)
         return syscalls.clone(flags)
 
-    def _bear_inside(self, pid_namespace: str, flags: int, plan: "Plan") -> tuple[int, int]:
+    def _bear_inside(self, pid_namespace: str, flags: int, plan: "Plan", hint: str) -> tuple[int, int]:
         """A process cannot change its pid namespace: its parent goes there and comes back."""
         try:
             inside = os.open(pid_namespace, os.O_RDONLY | os.O_CLOEXEC)
@@ -175,7 +177,6 @@ class Midwife:
             finally:
                 os.close(inside)
         except OSError as error:
-            hint = "a pid namespace must be there before the start"
             raise handshake.failed("pid", f"join {pid_namespace}", error, hint) from None
         pid = -1
         try:
