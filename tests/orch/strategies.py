@@ -124,7 +124,8 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return _few(_of(arguments[0]))
     if origin is dict:
-        return _few(st.tuples(_KEY, _of(arguments[1]))).map(dict)
+        keys = _KEY if arguments[0] is str else _of(arguments[0])
+        return _few(st.tuples(keys, _of(arguments[1]))).map(dict)
     return _plain(hint)
 
 
