@@ -71,9 +71,10 @@ class Flow:
         begin = max(now - seconds, self._begin)
         past = self._past.get((service, revision), _Past())
         _age(past, now)
-        for slot in (*past.coarse, *past.fine):
-            if slot.begin >= begin - FINE_SECONDS:
-                found.add(slot)
+        for slots, width in ((past.coarse, COARSE_SECONDS), (past.fine, FINE_SECONDS)):
+            for slot in slots:
+                if slot.begin + width > begin:
+                    found.add(slot)
         span = max(now - begin, FINE_SECONDS)
         return Window(span, found.requests, found.client_errors, found.server_errors, dict(found.latency))
 
