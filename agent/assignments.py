@@ -133,7 +133,13 @@ class Assignments:
 
     def _ask(self) -> None:
         if self._tasks is not None:
+            self._tell_owners()
             self._loop.ask(self._asked())
+
+    def _tell_owners(self) -> None:
+        """Before a task of them is attached: what its service says of its network holds from the beginning."""
+        if self._network is not None and self._tasks is not None:
+            self._network.set_owners({each.id.key: each.id.owner for each in self._tasks.tasks})
 
     def _asked(self) -> dict[str, asked.Asked]:
         if self._tasks is None:
@@ -179,6 +185,7 @@ class Assignments:
             return
         if self._network is None:
             self._network = self._rooms.network = await self._open_network(section)
+            self._tell_owners()
             self._unmet_endpoints = self._endpoints
         elif self._peers is not None and section.subnets != self._peers.subnets:
             self.problem = "the node's address range has changed: restart orch-agent to use the new one"
@@ -194,6 +201,7 @@ class Assignments:
             return
         steps: tuple[Callable[[], Awaitable[None]], ...] = (
             partial(network.set_services, section),
+            partial(network.set_policy, section),
             partial(network.set_names, self._lines.of(section)),
             partial(self._lead_http, section),
         )

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
 
-from agent.network import idranges, names, ports, rules, topology
+from agent.network import idranges, names, ports, rules, spoofing, topology
 from agent.network.addresses import Addresses, Subnet
 from agent.network.attachment import Attached, NetworkError, Peer, Published
 from agent.network.firewall import Firewall
 from agent.network.overlay import Overlay
 from agent.network.peering import Underlay
 from agent.network.peers import Peers
+from agent.network.policy import policy
 from agent.network.pool import Pool
 from agent.network.records import Record, Records
 from agent.network.topology import RemoveSlot, Slot
 from agent.network.workbench import Workbench
 from orch.model.assignment import EndpointSection
+from orch.model.names import ServiceName
 
 DEFAULT_POOL_SIZE = 16
 DEFAULT_UNDERLAY = Underlay()
@@ -42,6 +44,7 @@ class Network:
         pool: Pool,
         addresses: Addresses,
         firewall: Firewall,
+        policy_: policy.Policy,
         resolver: names.Names,
     ) -> None:
         """Use `open`."""
@@ -54,6 +57,7 @@ class Network:
         self._pool = pool
         self._addresses = addresses
         self._firewall = firewall
+        self._policy = policy_
         self._resolver = resolver
         self._given: dict[str, Record] = {}
         self._broken: set[str] = set()
@@ -92,6 +96,7 @@ class Network:
             Pool(pool_size, addresses, workbench),
             addresses,
             Firewall(_place(parsed, cluster_range, service_range)),
+            policy.of_node(topology.BRIDGE, cluster_range, parsed),
             names.Names(run_dir / "dns", [each.own for each in parsed], [cluster_range], resolv_conf, settle),
         )
         try:
@@ -114,6 +119,7 @@ class Network:
             elif task in self._broken:
                 await self._pool.remake(Slot(record.addresses))
                 self._broken.discard(task)
+            await self._policy.attached(task, record.addresses)
             return self._attached(record)
 
     async def detach(self, task: str) -> None:
@@ -124,7 +130,10 @@ class Network:
             if record is not None:
                 self._records.forget(task)
                 self._broken.discard(task)
-                self._pool.give_back(Slot(record.addresses))
+                try:
+                    await self._policy.detached(record.addresses)
+                finally:
+                    self._pool.give_back(Slot(record.addresses))
 
     async def publish(self, task: str, published: Sequence[Published]) -> None:
         """Exactly these ports of the node lead to the task from now on.
@@ -165,6 +174,22 @@ class Network:
         """Virtual addresses and published ports lead to whom the section says; returns when the kernel has it."""
         await self._firewall.set_services(section)
 
+    def set_owners(self, owners: Mapping[str, ServiceName]) -> None:
+        """Of which service the tasks are that may be attached, by key."""
+        self._policy.set_owners(owners)
+
+    async def set_policy(self, section: EndpointSection) -> None:
+        """Who may reach whom is as the services say; returns when the kernel has it."""
+        await self._policy.set(section.services)
+
+    def problems(self) -> tuple[str, ...]:
+        """What of the node keeps its network from being as it should, a sentence each; empty where nothing does."""
+        return self._firewall.problems()
+
+    async def verify_policy(self) -> bool:
+        """Whether the rules of set_policy are there; where somebody has flushed them they are written anew."""
+        return await self._policy.verify()
+
     async def set_names(self, lines: Mapping[str, str]) -> None:
         """All services, as agent.names says them; only what has changed goes to orch-dns."""
         await self._resolver.set(lines)
@@ -192,6 +217,7 @@ class Network:
         """Leaves tasks, rules, routes and orch-dns in place."""
         await self._pool.close()
         self._resolver.close()
+        self._policy.close()
         await self._workbench.close()
 
     async def cleanup(self) -> None:
@@ -199,6 +225,8 @@ class Network:
         await self._pool.close()
         await self._resolver.end()
         await self._firewall.remove()
+        await self._policy.remove()
+        await asyncio.to_thread(spoofing.remove)
         seen = await self._workbench.do(self._workshop.seen)
         await self._workbench.do(self._workshop.remove, _names(topology.leftovers((), seen)))
         await self._peers.remove()
@@ -209,6 +237,7 @@ class Network:
 
     async def _adopt(self) -> None:
         await self._workbench.do(self._workshop.prepare, await self._peers.first_mtu())
+        await self._guard()
         await self._peers.prepare()
         if self._service_range:
             await self._workbench.do(self._workshop.route_services, self._service_range)
@@ -222,6 +251,14 @@ class Network:
             raise
         self._pool.fill()
 
+    async def _guard(self) -> None:
+        """Nobody sends as somebody else, from before there is anybody."""
+        if self._subnets[0].family == 4:
+            try:
+                await asyncio.to_thread(spoofing.install, self._subnets[0])
+            except OSError as error:
+                raise NetworkError(f"packets of tasks cannot be checked for their sender: {error}") from error
+
     async def _adopt_slots(self) -> None:
         for record in self._records.read():
             if record.addresses and all(map(self._is_ours, record.addresses)):
@@ -231,6 +268,7 @@ class Network:
             else:
                 self._records.forget(record.task)
         await self._firewall.commit()
+        await self._policy.open({task: each.addresses for task, each in self._given.items()})
         seen = await self._workbench.do(self._workshop.seen)
         slots = {record.task: Slot(record.addresses) for record in self._given.values()}
         self._broken = {task for task, slot in slots.items() if not seen.whole(slot)}

@@ -1,0 +1,123 @@
+"""What the kernel should hold: who is in which set, and which chain judges whose packets (pure).
+
+A service that was not told anew is not looked at again: a section of 10,000 services costs what changed in it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from agent.network.policy import limits
+from agent.network.policy.limits import Chain, Limits
+from orch.model.assignment import ServiceEndpoints
+from orch.model.names import ServiceName
+
+KNOWN, SELF = "known", "itself"
+"""Every task's address; and pairs of the same address, since rules cannot compare."""
+
+Element = tuple[str, tuple[str, ...]]
+"""A set or map, and the addresses of the key."""
+Elements = dict[Element, str]
+"""Of a map, the chain that the element leads to; of a set, empty."""
+
+
+@dataclass(slots=True)
+class Book:
+    """What was told of services, and who is where on this node."""
+
+    services: dict[ServiceName, ServiceEndpoints] = field(default_factory=dict)
+    limits: dict[ServiceName, Limits] = field(default_factory=dict)
+    """Only those that have some."""
+    owners: Mapping[str, ServiceName] = field(default_factory=dict)
+    """Whose a task of this node is, by its key. What is not in it is no service's: a build."""
+    local: dict[str, str] = field(default_factory=dict)
+    """Address → key of a task of this node, which knows best who has it."""
+
+    def told(self, services: tuple[ServiceEndpoints, ...]) -> set[ServiceName]:
+        """Takes over what was told; which services are different now."""
+        before, self.services = self.services, {each.service: each for each in services}
+        changed = before.keys() - self.services.keys()
+        changed |= {name for name, each in self.services.items() if before.get(name) is not each}
+        for name in changed:
+            found = self.services.get(name)
+            limited = limits.of(name, found.network) if found else limits.NONE
+            if limited == limits.NONE:
+                self.limits.pop(name, None)
+            else:
+                self.limits[name] = limited
+        return changed
+
+    @property
+    def chains(self) -> dict[str, Chain]:
+        """Those that are needed, by name."""
+        return {each.name: each for limited in self.limits.values() for each in limited.chains()}
+
+    def elements(self, is_ours: "IsOurs") -> Elements:
+        """All of it."""
+        found: Elements = {}
+        sets = limits.sets_in(self.chains.values())
+        for name in self.services:
+            found |= self.of_service(name, sets, is_ours)
+        for address in self.local:
+            found |= self.of_local(address, sets)
+        return found
+
+    def of_service(self, name: ServiceName, sets: frozenset[str], is_ours: "IsOurs") -> Elements:
+        """Of its tasks on other nodes."""
+        service = self.services.get(name)
+        if service is None or not self.limits:
+            return {}
+        found: Elements = {}
+        for endpoint in service.endpoints:
+            for address in endpoint.addresses:
+                if ":" not in address and not is_ours(address):
+                    found.update(self._of_task(name, address, sets))
+        return found
+
+    def of_local(self, address: str, sets: frozenset[str]) -> Elements:
+        """Of a task of this node. One of whose service we were told nothing reaches nobody, and is not reached."""
+        if address not in self.local or ":" in address:
+            return {}
+        owner = self.owners.get(self.local[address])
+        if owner is None:
+            return {(KNOWN, (address,)): ""} if self.limits else {}
+        if owner not in self.services:
+            return {(str(way), (address,)): limits.UNKNOWN for way in limits.Way}
+        return dict(self._of_task(owner, address, sets)) if self.limits else {}
+
+    def _of_task(
+        self, name: ServiceName, address: str, sets: frozenset[str]
+    ) -> Iterator[tuple[Element, str]]:
+        yield (KNOWN, (address,)), ""
+        for each in limits.sets_of(name):
+            if each in sets:
+                yield (each, (address,)), ""
+        limited = self.limits.get(name)
+        if limited is None:
+            return
+        yield (SELF, (address, address)), ""
+        for chain in limited.chains():
+            yield (str(chain.way), (address,)), chain.name
+
+
+class IsOurs:
+    """Whether an address is of this node's tasks."""
+
+    def __init__(self, prefixes: Mapping[int, int]) -> None:
+        """Networks as numbers by their masks, so that a hundred thousand addresses are asked quickly."""
+        self._prefixes = prefixes
+
+    def __call__(self, address: str) -> bool:
+        number = _number(address)
+        return any(number & mask == network for network, mask in self._prefixes.items())
+
+
+def possible(address: str, sets: frozenset[str]) -> Iterator[Element]:
+    """Every element that an address can be in."""
+    yield SELF, (address, address)
+    for name in (KNOWN, *limits.Way, *sets):
+        yield str(name), (address,)
+
+
+def _number(address: str) -> int:
+    one, two, three, four = address.split(".")
+    return int(one) << 24 | int(two) << 16 | int(three) << 8 | int(four)
