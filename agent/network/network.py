@@ -96,7 +96,7 @@ class Network:
             Pool(pool_size, addresses, workbench),
             addresses,
             Firewall(_place(parsed, cluster_range, service_range)),
-            policy.of_node(topology.BRIDGE, cluster_range, parsed),
+            policy.of_node(topology.BRIDGE, cluster_range, service_range, parsed),
             names.Names(run_dir / "dns", [each.own for each in parsed], [cluster_range], resolv_conf, settle),
         )
         try:

@@ -17,9 +17,12 @@ from agent.network.network import Network
 from agent.network.peering import Mode, Underlay
 from orch import wire
 from orch.model.assignment import EndpointSection
-from orch.v1 import values_pb2
+from orch.model.names import ServiceName
 
 VALUES = {"publish": attachment.Published, "set_peers": attachment.Peer}
+
+
+owners: dict[str, ServiceName] = {}
 
 
 async def obey(network: Network, call: str, arguments: list) -> object:
@@ -30,14 +33,26 @@ async def obey(network: Network, call: str, arguments: list) -> object:
     if call == "detach_many":
         await asyncio.gather(*map(network.detach, arguments[0]))
         return None
-    if call == "set_services":
-        message = values_pb2.EndpointSection.FromString(base64.b64decode(arguments[0]))
-        await network.set_services(wire.from_wire(message, EndpointSection))
+    if call in {"set_services", "set_policy"}:
+        await getattr(network, call)(section_of(arguments[0]))
         return None
+    if call == "set_owner":
+        task, namespace, name = arguments
+        owners[task] = ServiceName(namespace, name)
+        network.set_owners(owners)
+        return None
+    if call == "verify_policy":
+        return await network.verify_policy()
+    if call == "problems":
+        return list(network.problems())
     if call in VALUES:
         arguments[-1] = [VALUES[call](**each) for each in arguments[-1]]
     result = await getattr(network, call)(*arguments)
     return dataclasses.asdict(result) if result is not None else None
+
+
+def section_of(text: str) -> EndpointSection:
+    return wire.decode(base64.b64decode(text), EndpointSection)
 
 
 def say(reply: dict) -> None:

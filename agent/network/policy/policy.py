@@ -180,11 +180,11 @@ class Policy:
         return self._socket
 
 
-def of_node(bridge: str, cluster_range: str, subnets: Sequence[Subnet]) -> Policy:
+def of_node(bridge: str, cluster_range: str, service_range: str, subnets: Sequence[Subnet]) -> Policy:
     """The packet rules know IPv4 so far."""
     own = [each.network for each in subnets if each.family == 4]
     prefixes = {int(each.netmask): int(each.network_address) for each in own}
-    return Policy(text.Place(bridge, cluster_range, str(own[0])), IsOurs(prefixes))
+    return Policy(text.Place(bridge, cluster_range, str(own[0]), service_range), IsOurs(prefixes))
 
 
 def _packed(key: tuple[str, ...]) -> bytes:

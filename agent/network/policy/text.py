@@ -5,6 +5,9 @@ in them changes all the time, and goes through the kernel's own messages.
 
 Only what begins a conversation is judged by who is who, but each of its packets is: a right that is taken away ends
 connections that stand. Answers, and what the network says of a conversation (too big, unreachable), pass.
+
+Who may not come is refused at once where that can be said: the kernel cannot send a refusal in the name of a door
+that it has just led somewhere else. So virtual addresses are judged before one of their tasks is chosen.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,6 +31,8 @@ class Place:
     """Of the tasks of all nodes."""
     subnet: str
     """Of this node's tasks. Other nodes' are as large, and each begins with the node's own address."""
+    service_range: str = ""
+    """Of virtual addresses; empty where the cluster has none."""
 
 
 def whole(place: Place, chains: Mapping[str, Chain], elements: Elements) -> str:
@@ -81,7 +86,16 @@ def removal() -> str:
 
 
 def _base(place: Place) -> str:
+    services = place.service_range or "255.255.255.255"
     return f"""
+  chain choosing {{
+    type filter hook prerouting priority -150; policy accept;
+    iifname != "{place.bridge}" accept
+    ip daddr != {services} accept
+    ct direction reply accept
+    ip saddr vmap @{Way.OUT_OF}
+    ip daddr vmap @{Way.INTO}
+  }}
   chain passing {{
     type filter hook forward priority filter; policy accept;
     ct direction reply accept
@@ -103,6 +117,7 @@ def _base(place: Place) -> str:
   }}
   chain refuse {{
     ip saddr {place.cluster_range} ip saddr != @{KNOWN} counter drop
+    ct status & (dnat | confirmed) == dnat counter drop
     counter
     meta l4proto tcp reject with tcp reset
     reject with icmp admin-prohibited

@@ -66,7 +66,7 @@ class Book:
         service = self.services.get(name)
         if service is None or not self.limits:
             return {}
-        found: Elements = {}
+        found = dict(self._of_service(service, sets))
         for endpoint in service.endpoints:
             for address in endpoint.addresses:
                 if ":" not in address and not is_ours(address):
@@ -83,6 +83,16 @@ class Book:
         if owner not in self.services:
             return {(str(way), (address,)): limits.UNKNOWN for way in limits.Way}
         return dict(self._of_task(owner, address, sets)) if self.limits else {}
+
+    def _of_service(self, service: ServiceEndpoints, sets: frozenset[str]) -> Iterator[tuple[Element, str]]:
+        """Its virtual addresses stand for its tasks, so that who may not come is told before one is chosen."""
+        limited = self.limits.get(service.service)
+        for address in service.virtual_addresses:
+            if ":" in address:
+                continue
+            yield from (((each, (address,)), "") for each in limits.sets_of(service.service) if each in sets)
+            if limited is not None and limited.into is not None:
+                yield (str(limits.Way.INTO), (address,)), limited.into.name
 
     def _of_task(
         self, name: ServiceName, address: str, sets: frozenset[str]
