@@ -8,6 +8,7 @@ later. Without one it is Docker Hub's, as everywhere.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from controlplane.cluster.snapshot import Cluster
 from orch.manifest import document
 from orch.model.container import ContainerSpec
 from orch.oci import reference
@@ -20,6 +21,18 @@ Digest = Callable[[str, str], Awaitable[str]]
 async def pinned(documents: Sequence[document.Written], digest_of: Digest) -> list[document.Written]:
     """The documents with such images written out."""
     return [await _pinned(each, digest_of) for each in documents]
+
+
+def run_by(cluster: Cluster) -> set[tuple[str, str]]:
+    """(repository, digest) of what revisions within the history limits run, or may run again."""
+    images = {
+        container.image
+        for revisions in cluster.revisions.values()
+        for revision in revisions.values()
+        for container in (*revision.template.containers, *revision.template.init_containers)
+    }
+    refs = [reference.parse(image) for image in images if image.startswith(f"{reference.CLUSTER}/")]
+    return {(ref.repository, ref.digest) for ref in refs if ref.digest}
 
 
 async def _pinned(written: document.Written, digest_of: Digest) -> document.Written:

@@ -1,13 +1,12 @@
 """Content by digest, each once for all repositories, and the uploads that become content.
 
 blobs/<two digits>/<digest>     content
-uploads/<id>                    not content yet; forgotten when the control plane restarts
+uploads/<id>                    not content yet; nobody goes on with it after the control plane has restarted
 """
 
 import asyncio
 import contextlib
 import hashlib
-import os
 import secrets
 import shutil
 import time
@@ -19,14 +18,22 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, ObjectStore
 
+from controlplane.registry import durable
 from controlplane.registry.refusal import Code, Refusal
 
 CHUNK_BYTES = 1 << 20
-PART_BYTES = 8 << 20
-"""What an upload holds in memory before it goes to the store; also the least that S3 takes as a part."""
+PART_BYTES = 5 << 20
+"""What an upload holds in memory, and once more on its way to an object store: the least that S3 takes."""
+FILE_PART_BYTES = 1 << 20
+"""The same for files."""
 
 IDLE_UPLOAD_SECONDS = 3600.0
-MOST_UPLOADS = 200
+GIVEN_UP_SECONDS = 60.0
+"""An upload that has been idle for so long makes room where there are too many."""
+MOST_UPLOADS = 32
+"""Bounds the memory of uploads to 64 MB over files and 320 MB over an object store."""
+DEAD_UPLOAD_SECONDS = 86400.0
+"""What lies in an object store for so long nobody goes on with: other control planes have uploads there too."""
 
 
 @dataclass(slots=True)
@@ -69,7 +76,7 @@ class Blobs:
     async def put(self, digest: str, content: bytes) -> None:
         """A small one, whose digest is known to be right."""
         await obstore.put_async(self._store, _place(digest), content)
-        await self._make_durable(digest)
+        await durable.flush(self._store, _place(digest))
 
     async def came(self, digest: str) -> float:
         """When it came last, in Unix seconds; 0 for a digest that is not here."""
@@ -92,11 +99,18 @@ class Blobs:
     # Uploads
 
     async def begin(self, repository: str) -> Upload:
-        await self._end_idle()
+        await self._end_idle(IDLE_UPLOAD_SECONDS)
         if len(self._uploads) >= MOST_UPLOADS:
-            raise Refusal(Code.DENIED, f"{MOST_UPLOADS} uploads are under way already: try again in a while")
+            await self._end_idle(GIVEN_UP_SECONDS)
+        if len(self._uploads) >= MOST_UPLOADS:
+            raise Refusal(
+                Code.TOO_MANY, f"{MOST_UPLOADS} uploads are under way already: try again in a while"
+            )
         identity = secrets.token_hex(16)
-        writer = obstore.open_writer_async(self._store, f"uploads/{identity}", buffer_size=PART_BYTES)
+        part = FILE_PART_BYTES if isinstance(self._store, LocalStore) else PART_BYTES
+        writer = obstore.open_writer_async(
+            self._store, f"uploads/{identity}", buffer_size=part, max_concurrency=1
+        )
         upload = Upload(identity, repository, await writer.__aenter__(), touched=time.monotonic())
         self._uploads[identity] = upload
         return upload
@@ -127,7 +141,7 @@ class Blobs:
         del self._uploads[upload.id]
         await upload.writer.close()
         await obstore.rename_async(self._store, f"uploads/{upload.id}", _place(digest))
-        await self._make_durable(digest)
+        await durable.flush(self._store, _place(digest))
 
     async def cancel(self, upload: Upload) -> None:
         self._uploads.pop(upload.id, None)
@@ -136,34 +150,22 @@ class Blobs:
             await obstore.delete_async(self._store, f"uploads/{upload.id}")
 
     async def forget_uploads(self) -> None:
-        """Those of a control plane before this one."""
+        """Those of a control plane before this one; of an object store, which others may use, those of yesterday."""
         if isinstance(self._store, LocalStore) and self._store.prefix:  # unfinished files are on no list
             await asyncio.to_thread(shutil.rmtree, Path(self._store.prefix) / "uploads", ignore_errors=True)
+            return
+        dead_before = time.time() - DEAD_UPLOAD_SECONDS
         async for batch in obstore.list(self._store, "uploads"):
-            await obstore.delete_async(self._store, [one["path"] for one in batch])
+            dead = [one["path"] for one in batch if one["last_modified"].timestamp() < dead_before]
+            await obstore.delete_async(self._store, dead)
 
-    async def _end_idle(self) -> None:
+    async def _end_idle(self, seconds: float) -> None:
         now = time.monotonic()
         for upload in list(self._uploads.values()):
-            if now - upload.touched > IDLE_UPLOAD_SECONDS and not upload.turn.locked():
+            if now - upload.touched > seconds and not upload.turn.locked():
                 await self.cancel(upload)
-
-    async def _make_durable(self, digest: str) -> None:
-        """An object store has done so by itself; files wait in the page cache."""
-        if isinstance(self._store, LocalStore) and self._store.prefix:
-            path = Path(self._store.prefix) / _place(digest)
-            await asyncio.to_thread(_sync, path)
 
 
 def _place(digest: str) -> str:
     digits = digest.removeprefix("sha256:")
     return f"blobs/{digits[:2]}/{digits}"
-
-
-def _sync(path: Path) -> None:
-    for each in (path, path.parent):
-        fd = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -13,7 +13,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from controlplane.registry import listing
 from controlplane.registry.blobs import Blobs
-from controlplane.registry.collect import collect
+from controlplane.registry.collect import Pinned, collect
 from controlplane.registry.refusal import CannotServe, Code, Refusal
 from controlplane.registry.repositories import Repositories
 from controlplane.registry.serving import Registry
@@ -58,18 +58,18 @@ class Listener:
         if self._tls:
             tls.show(self._tls, certificate, key)
 
-    async def collect_for_ever(self) -> None:
-        """Now and then, what no manifest names any more goes."""
+    async def collect_for_ever(self, pinned: Pinned) -> None:
+        """Now and then, what nobody needs any more goes; `pinned` says what revisions run."""
         while True:
             await asyncio.sleep(COLLECTED_EVERY_SECONDS)
             try:
-                await self._collect()
+                await self._collect(pinned)
             except Exception:
                 log.exception("the registry could not be tidied; it will be tried again")
 
-    async def _collect(self) -> None:
-        if gone := await collect(self._blobs, self._repositories):
-            log.info("the registry let %d unnamed blobs go", len(gone))
+    async def _collect(self, pinned: Pinned) -> None:
+        if gone := await collect(self._blobs, self._repositories, pinned):
+            log.info("the registry let %d manifests and blobs go that nobody needs", len(gone))
 
     @property
     def sent_bytes(self) -> int:

@@ -8,6 +8,7 @@
 A repository's components never begin with `_`, so nothing here can be taken for a name.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -18,7 +19,9 @@ from typing import Any
 import obstore
 from obstore.store import ObjectStore
 
+from controlplane.registry import durable
 from controlplane.registry.blobs import Blobs
+from controlplane.registry.condemned import SECOND_LOOK_SECONDS, Condemned
 from controlplane.registry.refusal import Code, Refusal
 from orch.oci import manifest, reference
 
@@ -33,9 +36,11 @@ class Manifest:
 
 
 class Repositories:
-    def __init__(self, store: ObjectStore, blobs: Blobs) -> None:
+    def __init__(self, store: ObjectStore, blobs: Blobs, second_look: float = SECOND_LOOK_SECONDS) -> None:
         self._store = store
         self._blobs = blobs
+        self._second_look = second_look
+        self.condemned = Condemned(store)
 
     # Blobs
 
@@ -44,13 +49,27 @@ class Repositories:
 
     async def link(self, name: str, digest: str) -> None:
         """From now on the repository has the blob, which is here."""
+        await self.condemned.spare(digest)
         await self._write(f"{_home(name)}/_blobs/{_digits(digest)}", b"")
 
     async def unlink(self, name: str, digest: str) -> None:
         if not await self._erase(f"{_home(name)}/_blobs/{_digits(digest)}"):
             raise Refusal(Code.BLOB_UNKNOWN, f"{name} has no blob {digest}")
 
+    async def linked_at(self, name: str, digest: str) -> float:
+        """Since when the repository has the blob, in Unix seconds; 0 if it has not."""
+        return await self._at(f"{_home(name)}/_blobs/{_digits(digest)}")
+
+    async def forget(self, name: str, digest: str) -> None:
+        """Whatever the repository has under this digest, it has no more."""
+        for kind in ("_blobs", "_manifests"):
+            await self._erase(f"{_home(name)}/{kind}/{_digits(digest)}")
+
     # Manifests
+
+    async def recorded_at(self, name: str, digest: str) -> float:
+        """When the manifest was pushed last, in Unix seconds; 0 if it was not."""
+        return await self._at(f"{_home(name)}/_manifests/{_digits(digest)}")
 
     async def manifest(self, name: str, wanted: str) -> Manifest:
         """By tag or digest."""
@@ -73,6 +92,7 @@ class Repositories:
         document = _document(body)
         kind = document.get("mediaType") or media_type or manifest.OCI_MANIFEST
         await self._check_parts(name, document)
+        spared = [await self.condemned.spare(each) for each in (digest, *_named_by(document))]
         await self._blobs.put(digest, body)
         await self._write(f"{_home(name)}/_manifests/{_digits(digest)}", str(kind).encode())
         subject = _digest_of(document.get("subject")) if document.get("subject") else ""
@@ -81,6 +101,8 @@ class Repositories:
             await self._write(place, json.dumps(_descriptor(document, str(kind), digest, len(body))).encode())
         if not reference.is_digest(wanted):
             await self._write(f"{_home(name)}/_tags/{wanted}", digest.encode())
+        if any(spared):
+            await self._look_again(name, digest, document)
         return Manifest(digest, str(kind), body, subject)
 
     async def remove(self, name: str, wanted: str) -> None:
@@ -137,6 +159,13 @@ class Repositories:
                 if is_tag:
                     yield name, tag, one["last_modified"].timestamp()
 
+    async def _look_again(self, name: str, digest: str, document: dict[str, Any]) -> None:
+        """A collection may have looked for the mark a moment before it was taken away."""
+        await asyncio.sleep(self._second_look)
+        await self._check_parts(name, document)
+        if await self._blobs.size(digest) is None:
+            raise Refusal(Code.MANIFEST_UNKNOWN, f"{name}@{digest} was being removed: push it again")
+
     async def _check_parts(self, name: str, document: dict[str, Any]) -> None:
         parts = [document["config"]] if document.get("config") else []
         for part in [*parts, *(document.get("layers") or []), *(document.get("blobs") or [])]:
@@ -165,8 +194,16 @@ class Repositories:
         except FileNotFoundError:
             return None
 
+    async def _at(self, place: str) -> float:
+        try:
+            found = await obstore.head_async(self._store, place)
+        except FileNotFoundError:
+            return 0.0
+        return float(found["last_modified"].timestamp())
+
     async def _write(self, place: str, value: bytes) -> None:
         await obstore.put_async(self._store, place, value)
+        await durable.flush(self._store, place)
 
     async def _erase(self, place: str) -> bool:
         there = await self._is(place)
@@ -205,6 +242,11 @@ def _document(body: bytes) -> dict[str, Any]:
         ):
             raise Refusal(Code.MANIFEST_INVALID, f"a size in {name} is not a number of bytes")
     return document
+
+
+def _named_by(document: dict[str, Any]) -> list[str]:
+    parts = [document.get("config"), *(document.get("layers") or []), *(document.get("blobs") or [])]
+    return [_digest_of(part) for part in (*parts, *(document.get("manifests") or [])) if part]
 
 
 def _digest_of(part: Any) -> str:

@@ -28,6 +28,7 @@ _PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>blobs|manifests|tags|referrers)/(
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _CHUNK = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?")
 _MOST_TAGS = 1000
+RETRY_AFTER_SECONDS = 5
 
 
 class Registry:
@@ -57,6 +58,8 @@ class Registry:
             headers = {"Docker-Distribution-Api-Version": "registry/2.0"}
             if refusal.code is Code.UNAUTHORIZED:
                 headers["WWW-Authenticate"] = 'Basic realm="orch"'
+            if refusal.code is Code.TOO_MANY:
+                headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return web.Response(
                 status=refusal.status, body=refusal.body(), content_type="application/json", headers=headers
             )
@@ -150,6 +153,8 @@ class Registry:
         size = await self._blobs.size(digest) if await self._repositories.has(name, digest) else None
         if size is None:
             raise Refusal(Code.BLOB_UNKNOWN, f"{name} has no blob {digest}")
+        if request.method == "HEAD":  # so asks who is about to name it
+            await self._repositories.condemned.spare(digest)
         start, end = _wanted_range(request.headers.get("Range", ""), size)
         if request.method == "GET" and (peer := self._elsewhere(request, digest, size)):
             place = f"https://{peer.address}/v2/{name}/blobs/{digest}"

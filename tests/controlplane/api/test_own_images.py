@@ -3,10 +3,12 @@
 import pytest
 
 from controlplane.api import own_images
+from controlplane.cluster import snapshot
 from orch.manifest import document
 from orch.model.container import ContainerSpec
 from orch.model.names import ObjectName
-from orch.model.service import ServiceSpec, TaskTemplate
+from orch.model.service import Revision, ServiceSpec, TaskTemplate
+from orch.oci import reference
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -45,3 +47,14 @@ async def test_a_short_name_is_looked_for_at_home_first(text: str, written: str)
     assert found.value.spec.template.containers[0].image == written
     assert found.value.spec.template.init_containers[0].image == f"registry.orch/web:1@{DIGEST}"
     assert found.source == "web.yaml:1"
+
+
+def test_what_revisions_run_of_the_clusters_own_images_is_known_by_its_digest() -> None:
+    web = ObjectName("default", "web")
+    images = [f"{reference.CLUSTER}/shop/web:1@{DIGEST}", f"{reference.CLUSTER}/late:1", "nginx:1"]
+    cluster = snapshot.Cluster()
+    for number, image in enumerate(images, 1):
+        template = TaskTemplate(containers=(ContainerSpec(name="main", image=image),))
+        cluster = cluster.with_revision(Revision(web, number, template, created_at=0.0))
+
+    assert own_images.run_by(cluster) == {("shop/web", DIGEST)}

@@ -8,10 +8,11 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import obstore
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from controlplane.registry import collect
+from controlplane.registry import blobs, collect
 from controlplane.registry.blobs import Blobs
 from controlplane.registry.refusal import Refusal
 from controlplane.registry.repositories import Repositories
@@ -22,7 +23,7 @@ class Place:
     def __init__(self) -> None:
         store = MemoryStore()
         self.blobs = Blobs(store)
-        self.repositories = Repositories(store, self.blobs)
+        self.repositories = Repositories(store, self.blobs, second_look=0.0)
 
     async def blob(self, name: str, content: bytes) -> str:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -42,6 +43,27 @@ class Place:
         body = json.dumps(document).encode()
         return (await self.repositories.put(name, tag, manifest.OCI_MANIFEST, body)).digest
 
+    async def collected(self, pinned: collect.Pinned = tuple, untagged: float = -1) -> list[str]:
+        """Condemned, and then gone: without anything between two collections."""
+        assert await collect.collect(self.blobs, self.repositories, pinned, grace=-1, untagged=untagged) == []
+        return await collect.collect(self.blobs, self.repositories, pinned, grace=-1, untagged=untagged)
+
+    async def index(self, name: str, tag: str, member: str) -> str:
+        document = {"schemaVersion": 2, "manifests": [{"digest": member, "size": 1}]}
+        return (
+            await self.repositories.put(name, tag, manifest.OCI_INDEX, json.dumps(document).encode())
+        ).digest
+
+    async def signature(self, name: str, subject: str) -> str:
+        document = {
+            "schemaVersion": 2,
+            "subject": {"digest": subject, "size": 1},
+            "artifactType": "signature",
+        }
+        body = json.dumps(document).encode()
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return (await self.repositories.put(name, digest, manifest.OCI_MANIFEST, body)).digest
+
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:
     yield content
@@ -53,10 +75,10 @@ async def test_a_blob_goes_when_no_manifest_names_it() -> None:
     orphan = await place.blob("web", b"orphan")
     image = await place.image("web", "1", layer)
 
-    assert await collect.collect(place.blobs, place.repositories, grace=-1) == [orphan]
+    assert await place.collected() == [orphan]
 
     await place.repositories.remove("web", image)
-    gone = await collect.collect(place.blobs, place.repositories, grace=-1)
+    gone = await place.collected()
 
     assert layer in gone
     assert image in gone
@@ -76,7 +98,7 @@ async def test_a_blob_that_another_repository_needs_stays() -> None:
     await place.repositories.link("two", layer)
     await place.image("two", "1", layer)
 
-    await collect.collect(place.blobs, place.repositories, grace=-1)
+    await place.collected()
 
     assert not await place.repositories.has("one", layer)
     assert await place.repositories.has("two", layer)
@@ -86,6 +108,8 @@ async def test_a_blob_that_another_repository_needs_stays() -> None:
 async def test_what_is_pushed_anew_while_others_are_looked_through_stays() -> None:
     place = Place()
     old = await place.blob("web", b"old")
+    await asyncio.sleep(0.2)
+    await collect.collect(place.blobs, place.repositories, grace=0.1)
     await asyncio.sleep(0.2)
     names = place.repositories.names
 
@@ -128,3 +152,93 @@ async def test_uploads_of_an_earlier_life_are_forgotten(tmp_path: Path) -> None:
 
     assert before != []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_what_has_a_tag_stays_and_what_lost_it_goes_after_a_while() -> None:
+    place = Place()
+    old = await place.image("web", "1", await place.blob("web", b"old"))
+    new = await place.image("web", "1", await place.blob("web", b"new"))
+
+    assert await place.collected(untagged=60.0) == [], "somebody may deploy it by its digest"
+    gone = await place.collected()
+
+    assert old in gone
+    assert new not in gone
+    assert await place.repositories.manifests("web") == [new]
+
+
+async def test_what_a_revision_runs_stays_without_a_tag() -> None:
+    place = Place()
+    old = await place.image("web", "1", await place.blob("web", b"old"))
+    await place.image("web", "1", await place.blob("web", b"new"))
+
+    assert await place.collected(lambda: {("web", old)}) == []
+    assert old in await place.collected(lambda: {("other", old)})
+
+
+async def test_members_of_an_index_and_what_refers_to_something_needed_stay_with_it() -> None:
+    place = Place()
+    member = await place.image("web", "amd64", await place.blob("web", b"layer"))
+    index = await place.index("web", "1", member)
+    signature = await place.signature("web", member)
+    await place.repositories.remove("web", "amd64")
+
+    assert await place.collected() == []
+
+    await place.repositories.remove("web", "1")
+    gone = await place.collected()
+
+    assert {member, index, signature} <= set(gone)
+    assert await place.repositories.referrers("web", member) == []
+
+
+async def test_who_names_what_is_condemned_spares_it() -> None:
+    place = Place()
+    layer = await place.blob("web", b"layer")
+    assert await collect.collect(place.blobs, place.repositories, grace=-1) == []
+    assert await place.repositories.condemned.is_in(layer)
+
+    await place.image("web", "1", layer)
+
+    assert not await place.repositories.condemned.is_in(layer)
+    assert layer not in await collect.collect(place.blobs, place.repositories, grace=-1)
+    assert await place.blobs.size(layer) == 5
+
+
+async def test_a_push_that_comes_while_another_control_plane_removes_its_parts_is_refused() -> None:
+    """The other has seen the mark a moment before it was taken away."""
+    place = Place()
+    layer = await place.blob("web", b"layer")
+    await place.repositories.condemned.add(layer)
+    spare = place.repositories.condemned.spare
+
+    async def spare_too_late(digest: str) -> bool:
+        found = await spare(digest)
+        if found:
+            await place.blobs.remove(digest)
+        return found
+
+    place.repositories.condemned.spare = spare_too_late  # type: ignore[method-assign]
+
+    with pytest.raises(Refusal, match="push the blob"):
+        await place.image("web", "1", layer)
+
+
+async def test_uploads_of_other_control_planes_over_one_object_store_are_let_alone() -> None:
+    store = MemoryStore()
+    await obstore.put_async(store, "uploads/theirs", b"closed, and about to be renamed")
+
+    await Blobs(store).forget_uploads()
+
+    assert bytes(await (await obstore.get_async(store, "uploads/theirs")).bytes_async()) != b""
+
+
+async def test_too_many_uploads_at_once_are_told_to_come_back() -> None:
+    held = Blobs(MemoryStore())
+    for _ in range(blobs.MOST_UPLOADS):
+        await held.begin("web")
+
+    with pytest.raises(Refusal) as refused:
+        await held.begin("web")
+
+    assert refused.value.status == 429
