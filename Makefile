@@ -1,6 +1,6 @@
 # Every target says what it is for: make help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm test-systemd test-systemd-orchrun check bench bench-drops bench-images bench-network bench-runtime bench-peers proto clean prepare format
+.PHONY: help demo test test-vm test-systemd test-systemd-orchrun check bench bench-drops bench-images bench-pulls bench-network bench-runtime bench-peers proto clean prepare format
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -44,6 +44,9 @@ bench: prepare ## measure, print a table and write build/bench.json
 
 bench-runtime: prepare ## starts, rates and memory of the runtime beside crun, runc and orchrun (needs root, crun, runc)
 	$(BIN)/python deploy/bench/runtime.py
+
+bench-pulls: prepare ## many nodes pull one image at once, over narrow links (needs root)
+	$(BIN)/python deploy/bench/pulls.py
 
 bench-images: prepare ## pull, unpack and build images beside skopeo, umoci, podman and docker
 	$(BIN)/python deploy/bench/images.py
