@@ -139,6 +139,8 @@ class Firewall:
         self._kernel.change(known.table, step)
         if any(after and not self._is_virtual(key) for key, (_, after) in led.items()):
             self._kernel.let_localhost_out(known.table)
+        if any(_leaves_clients(change) for change in led.values()):
+            self._kernel.forget_clients(known.table, self._wanted.groups)
         self._kernel.forget_flows(
             flows.stale(itertools.chain(flows.of_doors(known.doors, doors), led.items()))
         )
@@ -175,3 +177,10 @@ class Firewall:
         return key.form is Form.VIRTUAL or (
             key.form is Form.AT and IPv4Address(key.fields[:4]) in self._virtual
         )
+
+
+def _leaves_clients(change: Change) -> bool:
+    """Whether some may stay with one who is not there any more."""
+    before, after = change
+    sticky = any(each and each.affinity_seconds for each in change)
+    return sticky and before is not None and bool(set(before.seats) - set(after.seats if after else ()))

@@ -15,17 +15,9 @@ TABLES = ("orch", "orch-next")
 _ANY, _AT = "published_any", "published_at"
 DOOR_MAPS = (_ANY, _AT)
 SERVICE_MAPS = (
-    "virtual",
-    "virtual_ends",
-    "virtual_present",
-    "doors_at",
-    "doors_at_ends",
-    "doors_at_present",
-    "doors_at_owner",
-    "doors",
-    "doors_ends",
-    "doors_present",
-    "doors_owner",
+    *("virtual", "virtual_ends", "virtual_memory"),
+    *("doors_at", "doors_at_ends", "doors_at_memory"),
+    *("doors", "doors_ends", "doors_memory"),
 )
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 
@@ -68,17 +60,12 @@ def whole(table: str, place: Place) -> str:
     Packets to 127.0.0.0/8 may only come out of loopback: route_localnet, which `curl localhost:PORT`
     needs for the answers, would otherwise open the node's own local services to its tasks and neighbours.
     """
-    text = _text(place)
-    return f"{removal([table])}table {FAMILY} {table} {{\n  chain {_mark(text)} {{ }}\n{text}}}\n"
+    return f"{removal([table])}table {FAMILY} {table} {{{_text(place)}}}\n"
 
 
 def mark(place: Place) -> str:
-    """The chain that says which rules these are: a table that has it need not be written."""
-    return _mark(_text(place))
-
-
-def _mark(text: str) -> str:
-    return f"version-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    """The chain that says which rules these are: a table that has it is whole, and need not be written."""
+    return f"version-{hashlib.sha256(_text(place).encode()).hexdigest()[:12]}"
 
 
 def _text(place: Place) -> str:
@@ -86,22 +73,25 @@ def _text(place: Place) -> str:
     services = f"ip daddr {place.service_range}" if place.service_range else "ip daddr 255.255.255.255"
     any_door, at_door = "meta l4proto . th dport", "ip daddr . meta l4proto . th dport"
     drawn = "numgen random mod 65535"
+    # before it is translated: where br_netfilter is loaded the kernel's reset is not translated back
+    led_astray = "meta l4proto tcp ct status & dnat == dnat ct direction original ct reply ip saddr @gone"
     return f"""
   map {_ANY} {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   map {_AT} {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
 
   map virtual {{ type ipv4_addr : verdict; }}
   map virtual_ends {{ typeof ip daddr . {drawn} : ip daddr; }}
-  map virtual_present {{ typeof ip daddr . ip daddr : ip daddr; }}
+  map virtual_memory {{ type ipv4_addr : verdict; }}
   map doors_at {{ typeof {at_door} : verdict; }}
   map doors_at_ends {{ typeof {at_door} . {drawn} : ip daddr . th dport; }}
-  map doors_at_present {{ typeof {at_door} . ip daddr : ip daddr . th dport; }}
-  map doors_at_owner {{ typeof {at_door} : ip daddr; }}
+  map doors_at_memory {{ typeof {at_door} : verdict; }}
   map doors {{ typeof {any_door} : verdict; }}
   map doors_ends {{ typeof {any_door} . {drawn} : ip daddr . th dport; }}
-  map doors_present {{ typeof {any_door} . ip daddr : ip daddr . th dport; }}
-  map doors_owner {{ typeof {any_door} : ip daddr; }}
-  map clients {{ typeof ip saddr . ip daddr : ip daddr; size 262144; flags dynamic,timeout; }}
+  map doors_memory {{ typeof {any_door} : verdict; }}
+  map clients {{
+    typeof ip saddr . {at_door} : ip daddr . th dport
+    size 262144; flags dynamic,timeout;
+  }}
 
   set callers {{ typeof ip saddr . ip saddr; size 65535; flags dynamic,timeout; }}
   set gone {{ type ipv4_addr; flags timeout; }}
@@ -137,12 +127,22 @@ def _text(place: Place) -> str:
   chain leaving {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr {own} ip daddr != {place.cluster_range} masquerade
-    ct status & dnat == dnat ip daddr {place.cluster_range} jump led
+    ct status & dnat == dnat ip daddr {place.cluster_range} goto led
   }}
   chain led {{
+    jump remembering
     ip saddr 127.0.0.0/8 snat to {place.gateway}
     ip saddr . ip daddr @callers snat to {place.gateway}
     ip daddr != {own} ip saddr != {place.cluster_range} snat to {place.gateway}
+  }}
+  chain remembering {{ }}
+  chain coming {{
+    type filter hook prerouting priority mangle; policy accept;
+    {led_astray} reject with tcp reset
+  }}
+  chain beginning {{
+    type filter hook output priority mangle; policy accept;
+    {led_astray} reject with tcp reset
   }}
   chain passing {{
     type filter hook forward priority filter - 10; policy accept;
@@ -155,7 +155,6 @@ def _text(place: Place) -> str:
   }}
   chain refusing {{
     {services} goto refuse
-    ct status & dnat == dnat ct direction original ip daddr @gone goto refuse
   }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset

@@ -134,8 +134,7 @@ class Node:
         self.call("set_peers", [dataclasses.asdict(each) for each in peers])
 
     def set_services(self, *services: ServiceEndpoints) -> None:
-        message = wire.to_wire(EndpointSection(Stamp(), 1, services))
-        self.call("set_services", base64.b64encode(message.SerializeToString()).decode())
+        self.call("set_services", encoded(*services))
 
     def kill(self) -> None:
         self.process.kill()
@@ -163,6 +162,11 @@ class Node:
             return
         self.start()
         self.cleanup()
+
+
+def encoded(*services: ServiceEndpoints) -> str:
+    """A section as the node's process understands it."""
+    return base64.b64encode(wire.encode(EndpointSection(Stamp(), 1, services))).decode()
 
 
 def _attached(value: dict) -> Attached:

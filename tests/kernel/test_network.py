@@ -121,7 +121,7 @@ def test_a_published_port_is_reached_from_everywhere(
         "another node": f"web {machines[1].address}",
         "the node": "web 10.208.4.1",
         "the node's address": f"web {machines[0].address}",
-        "a neighbour": "web 10.208.4.1",
+        "a neighbour": f"web {neighbour.addresses[0]}",
         "itself": "web 10.208.4.1",
         "a task of another node": f"web {machines[1].address}",
     }

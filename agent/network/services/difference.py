@@ -1,12 +1,13 @@
 """From what the kernel holds to what it should hold, as one transaction (pure)."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from agent.network.services import drawing, groups, messages
-from agent.network.services.groups import Chain, Element, Form, Group, Key, Value
+from agent.network.services.groups import Chain, Element, Form, Group, Key, Memory, Value
 
 Change = tuple[Group | None, Group | None]
 """Before and after."""
@@ -38,7 +39,7 @@ class Step:
     """All that one transaction changes."""
 
     elements: Difference = field(default_factory=Difference)
-    missing: Sequence[Chain] = ()
+    missing: Sequence[Chain | Memory] = ()
     spare: Sequence[str] = ()
     gone: frozenset[bytes] = frozenset()
     """Endpoints that have died: who still sends to them is told so."""
@@ -63,13 +64,13 @@ class Chains:
         self._present = {name for name in present if parsed(name)}
         self._uses: Counter[str] = Counter()
 
-    def change(self, changes: Mapping[Key, Change]) -> list[Chain]:
+    def change(self, changes: Mapping[Key, Change]) -> list[Chain | Memory]:
         """Counts, and says which are missing."""
-        missing: dict[str, Chain] = {}
+        missing: dict[str, Chain | Memory] = {}
         for key, (before, after) in changes.items():
-            if before and (old := groups.chain_of(key, before)):
+            for old in groups.chains_of(key, before) if before else ():
                 self._uses[old.name] -= 1
-            if after and (made := groups.chain_of(key, after)):
+            for made in groups.chains_of(key, after) if after else ():
                 self._uses[made.name] += 1
                 if made.name not in self._present:
                     missing[made.name] = made
@@ -103,13 +104,17 @@ def transaction(table: str, step: Step) -> list[bytes]:
     return out
 
 
-def parsed(name: str) -> Chain | None:
-    """The chain of that name, if it is one that draws."""
-    parts = name.split("-")
-    if parts[0] not in set(Form) or not 2 <= len(parts) <= 3 or not parts[1].isdigit():
-        return None
-    stay = parts[2].removesuffix("s") if len(parts) == 3 else "0"
-    return Chain(Form(parts[0]), int(parts[1]), int(stay)) if stay.isdigit() else None
+_DRAWS = re.compile(rf"({'|'.join(Form)})-([0-9]+)(-sticky)?")
+_REMEMBERS = re.compile(r"remember-([0-9]+)s")
+
+
+def parsed(name: str) -> Chain | Memory | None:
+    """The chain of that name, if it is one that comes and goes."""
+    if found := _DRAWS.fullmatch(name):
+        return Chain(Form(found[1]), int(found[2]), sticky=bool(found[3]))
+    if found := _REMEMBERS.fullmatch(name):
+        return Memory(int(found[1]))
+    return None
 
 
 def groups_in(held: Mapping[Element, Value]) -> dict[Key, Group]:

@@ -80,6 +80,16 @@ def _alone(seat: Value | None) -> Group | None:
     return Group((seat,)) if isinstance(seat, bytes) else None
 
 
+def is_astray(client: bytes, endpoint: bytes, wanted: Mapping[Key, Group]) -> bool:
+    """Whether the key and the value of a remembered client lead to an endpoint that is not behind it any more."""
+    asked, door = client[4:8], client[8:16]
+    for key in (Key(Form.AT, asked + door), Key(Form.VIRTUAL, asked), Key(Form.ANY, door)):
+        if key in wanted:
+            seat = endpoint[:4] if key.form is Form.VIRTUAL else endpoint
+            return seat not in wanted[key].seats
+    return True
+
+
 def questions(stale: Stale) -> Iterator[bytes]:
     """For the flows among which the stale ones are."""
     endpoints = {address for _, address in stale.lost}

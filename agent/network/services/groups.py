@@ -36,8 +36,7 @@ class Group:
 
     seats: tuple[bytes, ...]
     affinity_seconds: int = 0
-    virtual_address: bytes = b""
-    """Whose clients these are, where clients stay with their endpoint."""
+    """Clients come back to their endpoint for so long; 0 is never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +45,25 @@ class Chain:
 
     form: Form
     seats: int
-    affinity_seconds: int = 0
+    sticky: bool = False
+    """Clients that are remembered draw no more."""
 
     @property
     def name(self) -> str:
-        """As it stands in the kernel: doors-3, or doors-3-600s."""
-        stay = f"-{self.affinity_seconds}s" if self.affinity_seconds else ""
-        return f"{self.form}-{self.seats}{stay}"
+        """As it stands in the kernel: doors-3, or doors-3-sticky."""
+        return f"{self.form}-{self.seats}{'-sticky' if self.sticky else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Remembers for so long who was led where."""
+
+    seconds: int
+
+    @property
+    def name(self) -> str:
+        """As it stands in the kernel."""
+        return f"remember-{self.seconds}s"
 
 
 CLOSED = "closed"
@@ -64,14 +75,9 @@ def ends(form: Form) -> str:
     return f"{form}_ends"
 
 
-def present(form: Form) -> str:
-    """The map of the endpoints of a form that a client may stay with."""
-    return f"{form}_present"
-
-
-def owner(form: Form) -> str:
-    """The map from a door to the virtual address whose clients come through it."""
-    return f"{form}_owner"
+def memory(form: Form) -> str:
+    """The verdict map of those whose clients are remembered."""
+    return f"{form}_memory"
 
 
 BYTEORDER = sys.byteorder
@@ -82,26 +88,26 @@ Value = bytes | str
 """What an element leads to: data, or the chain of that name."""
 
 
-def chain_of(key: Key, group: Group) -> Chain | None:
+def chains_of(key: Key, group: Group) -> tuple[Chain | Memory, ...]:
     """None where nobody is there."""
-    return Chain(key.form, len(group.seats), group.affinity_seconds) if group.seats else None
+    if not group.seats:
+        return ()
+    draw = Chain(key.form, len(group.seats), group.affinity_seconds > 0)
+    return (draw, Memory(group.affinity_seconds)) if group.affinity_seconds else (draw,)
 
 
 def elements(key: Key, group: Group) -> Iterator[tuple[Element, Value]]:
     """All that the kernel must hold for it: data, or the name of a chain."""
-    chain = chain_of(key, group)
-    if chain is None:
+    chains = chains_of(key, group)
+    if not chains:
         if key.form is Form.AT:
             yield (key.form, key.fields), CLOSED
         return
-    yield (key.form, key.fields), chain.name
+    yield (key.form, key.fields), chains[0].name
     for number, seat in enumerate(group.seats):
         yield (ends(key.form), key.fields + number.to_bytes(4, BYTEORDER)), seat
-    if group.affinity_seconds:
-        for seat in group.seats:
-            yield (present(key.form), key.fields + seat[:4]), seat
-        if key.form is not Form.VIRTUAL:
-            yield (owner(key.form), key.fields), group.virtual_address
+    for remembering in chains[1:]:
+        yield (memory(key.form), key.fields), remembering.name
 
 
 def seated(before: Sequence[bytes], wanted: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from agent.network import nfnetlink, rules
 from agent.network.attachment import NetworkError
-from agent.network.services import difference, flows, messages
+from agent.network.services import difference, drawing, flows, messages
 from agent.network.services.difference import Difference, Step
 from agent.network.services.flows import Stale
-from agent.network.services.groups import Element, Value
+from agent.network.services.groups import Element, Group, Key, Value
 
 NFT_TIMEOUT_SECONDS = 20
 _LOCALNET = Path("/proc/sys/net/ipv4/conf/all/route_localnet")
@@ -54,6 +54,8 @@ class Kernel:
         old = self._read(others[0], chains[others[0]]) if others else None
         table = next(each for each in rules.TABLES if old is None or each != old.table)
         run_nft(rules.whole(table, self._place))
+        rest = [*drawing.remembering(table), messages.new_chain(table, mark)]
+        self._open().transact(*messages.transaction(rest))
         if old is not None:
             self._carry_over(old, table)
             self._remove([old.table])
@@ -70,6 +72,29 @@ class Kernel:
         if _LOCALNET.read_text(encoding="ascii").strip() == "0":
             self._open().transact(*messages.transaction([messages.new_chain(table, _WAS_CLOSED)]))
             _LOCALNET.write_text("1", encoding="ascii")
+
+    def forget_clients(self, table: str, wanted: Mapping[Key, Group]) -> None:
+        """Who stayed with an endpoint that is behind it no more is to draw another."""
+        try:
+            clients = [
+                each
+                for body in self._open().dump(messages.ask_elements(table, drawing.CLIENTS))
+                for each in messages.read_elements(body)
+            ]
+        except nfnetlink.RefusedError as refusal:
+            raise NetworkError(f"the clients that stay with a task cannot be listed: {refusal}") from refusal
+        for key, endpoint in clients:
+            if isinstance(endpoint, bytes) and flows.is_astray(key, endpoint, wanted):
+                self._forget_client(table, key)
+
+    def _forget_client(self, table: str, key: bytes) -> None:
+        """One that has gone by itself meanwhile counts as forgotten."""
+        try:
+            wishes = list(messages.lost_elements(table, drawing.CLIENTS, [key]))
+            self._open().transact(*messages.transaction(wishes))
+        except nfnetlink.RefusedError as refusal:
+            if refusal.errno != errno.ENOENT:
+                raise
 
     def forget_flows(self, stale: Stale) -> None:
         """After the change: until then a packet may bring a flow back."""

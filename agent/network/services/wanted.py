@@ -1,6 +1,7 @@
 """What the kernel's tables should hold, from what the control plane says of the services (pure)."""
 
 import ipaddress
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Wanted:
             del self._services[name]
         for name, service in named.items():
             seen = self._services.get(name)
-            if seen is None or seen[0] != service:
+            if seen is None or (seen[0] is not service and seen[0] != service):
                 self._put(service, before, taken)
         taken.gone.update(seat[:4] for group in before.values() for seat in group.seats)
         taken.gone = {each for each in taken.gone if not self.has(each)}
@@ -97,10 +98,10 @@ def of_service(service: ServiceEndpoints) -> Iterator[tuple[Key, Group]]:
     """Its virtual addresses, and its doors. IPv4 so far."""
     ready = [(each, address) for each in service.endpoints if each.ready for address in _ipv4(each.addresses)]
     virtual = next(_ipv4(service.virtual_addresses), b"")
-    seconds = round(service.network.session_affinity)
+    seconds = math.ceil(service.network.session_affinity)
 
     def group(seats: Iterator[bytes]) -> Group:
-        return Group(tuple(sorted(set(seats))), seconds, virtual if seconds else b"")
+        return Group(tuple(sorted(set(seats))), seconds)
 
     if virtual:
         yield Key(Form.VIRTUAL, virtual), group(address for _, address in ready)
@@ -128,7 +129,7 @@ def _inside(endpoint: Endpoint, number: int, port: PortSpec) -> int:
 
 
 def _reseated(group: Group, before: Group) -> Group:
-    return Group(seated(before.seats, group.seats), group.affinity_seconds, group.virtual_address)
+    return Group(seated(before.seats, group.seats), group.affinity_seconds)
 
 
 def _addresses(service: ServiceEndpoints) -> set[bytes]:
