@@ -9,9 +9,10 @@ from collections.abc import Callable
 import grpc.aio
 
 from agent import clock, contact, facts
-from agent.answers import forwarding, top
+from agent.answers import top
 from agent.answers.answers import Answers
 from agent.answers.place import Place, Refused
+from agent.answers.reaching.answering import Reaching
 from agent.assignments import Assignments
 from agent.builds import executing
 from agent.builds.answering import Builds
@@ -291,25 +292,27 @@ class Node:
         name, cpu = self._settings.name, facts.cpu_of_machine(self._settings.cpu)
         meter = top.Meter(name, cpu, self._runtime.stats, self._loop.look_up)
         library = self._images.library
-        return Answers(
-            self._runtime, self._rooms.logs, self.place, self._builds(), meter, library, self._insides
-        )
+        builds, under_way = self._builds()
+        reaching = Reaching(name, self.address, self._insides, under_way)
+        logs = self._rooms.logs
+        return Answers(self._runtime, logs, self.place, builds, meter, library, self._insides, reaching)
 
-    def _builds(self) -> Builds:
+    def _builds(self) -> tuple[Builds, set[str]]:
+        """And the keys of what has a place in the network without being a task."""
         settings = self._settings
         hands = executing.Hands(self._runtime, self._network, settings.run_dir / "build-secrets")
         self._rooms.others = hands.under_way
         directory = settings.state_dir / "builds"
         builds = Builds(directory, self._images, self.own_registry, settings.registries, hands)
         builds.open()
-        return builds
+        return builds, hands.under_way
 
     def _network(self) -> executing.Network:
         if self._rooms.network is None:
             raise RuntimeError("the node has no address range yet")
         return self._rooms.network
 
-    def _insides(self) -> forwarding.Insides:
+    def _insides(self) -> Network:
         if self._open is None:
             raise Refused("the node has no address range yet")
         return self._open

@@ -29,6 +29,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
     },
     "Nodes": {
         "node": "List nodes, let one join, forget one.",
+        "net": "Check the network between nodes and containers.",
         "cordon": "Place nothing new on a node.",
         "uncordon": "Place tasks on a node again.",
         "drain": "Move everything away from a node, and wait until it is empty.",

@@ -11,6 +11,7 @@ import grpc.aio
 
 from agent.answers import attaching, command, copying, forwarding, images, output, top
 from agent.answers.place import Place, Refused
+from agent.answers.reaching.answering import Reaching
 from agent.answers.user import User
 from agent.builds.answering import Builds
 from agent.images.library import Library
@@ -41,7 +42,9 @@ class Answers:
         meter: top.Meter,
         library: Library,
         insides: Callable[[], forwarding.Insides],
+        reaching: Reaching,
     ) -> None:
+        self._reaching = reaching
         self._insides = insides
         self._meter = meter
         self._builds = builds
@@ -74,6 +77,9 @@ class Answers:
         try:
             if ask.WhichOneof("kind") == "build":
                 await self._builds.answer(ask.build, user)
+                return
+            if ask.WhichOneof("kind") == "net_check":
+                await self._reaching.answer(user)
                 return
             if ask.WhichOneof("kind") == "images":
                 await user.say(images=await asyncio.to_thread(images.held, self._library))

@@ -26,6 +26,7 @@ ALLOWED: dict[str, frozenset[roles.Role]] = {
     "/orch.v1.Control/Why": _READERS,
     "/orch.v1.Control/Logs": _READERS,
     "/orch.v1.Control/Top": _READERS,
+    "/orch.v1.Control/NetCheck": _READERS,
     "/orch.v1.Control/ListImages": _READERS,
     "/orch.v1.Control/Version": _READERS,
     "/orch.v1.Control/JoinToken": _ADMINS,

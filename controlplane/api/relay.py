@@ -32,7 +32,11 @@ class Stream:
         self._closed = asyncio.Event()
 
     async def send(
-        self, message: control_pb2.ExecInput | control_pb2.BuildInput | control_pb2.ForwardInput
+        self,
+        message: control_pb2.ExecInput
+        | control_pb2.BuildInput
+        | control_pb2.ForwardInput
+        | control_pb2.NetPlan,
     ) -> None:
         """To the node; waits while it does not read."""
         match message:
@@ -40,6 +44,8 @@ class Stream:
                 down = sessions_pb2.AnswerDown(build=message)
             case control_pb2.ForwardInput():
                 down = sessions_pb2.AnswerDown(forward=message)
+            case control_pb2.NetPlan():
+                down = sessions_pb2.AnswerDown(net_check=message)
             case _:
                 down = sessions_pb2.AnswerDown(exec=message)
         await self._put(self._down, down)

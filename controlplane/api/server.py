@@ -12,6 +12,7 @@ from controlplane.api.building import Building
 from controlplane.api.changing import Changing
 from controlplane.api.images import ListingImages
 from controlplane.api.join import Joiner
+from controlplane.api.net_check import NetCheck
 from controlplane.api.operating import Operating
 from controlplane.api.port_forwarding import PortForwarding
 from controlplane.api.reading import Reading
@@ -52,6 +53,7 @@ class Control:
         asking: Asking,
         streaming: Streaming,
         port_forwarding: PortForwarding,
+        net_check: NetCheck,
         top: Top,
         building: Building,
         images: ListingImages,
@@ -69,6 +71,7 @@ class Control:
         self.Logs = streaming.logs
         self.Exec = streaming.exec
         self.PortForward = port_forwarding.port_forward
+        self.NetCheck = net_check.net_check
         self.Top = top.top
         self.Build = building.build
         self.ListImages = images.list_images
