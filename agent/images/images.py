@@ -237,7 +237,8 @@ class Images:
         async with self._settling:
             while self._library.has_unsettled:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), SETTLED_AFTER_SECONDS)
+                    async with asyncio.timeout(SETTLED_AFTER_SECONDS):
+                        await self._closing.wait()
                 await asyncio.to_thread(self._library.settle)
 
     def _behind_the_scenes(self, work: Coroutine[Any, Any, Any]) -> None:

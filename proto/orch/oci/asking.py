@@ -1,5 +1,6 @@
 """One request to a registry: the way there, and who we are when it asks."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,10 @@ from orch.oci.reference import CLUSTER, DOCKER_HUB, Reference
 
 if TYPE_CHECKING:
     import aiohttp
+
+PATIENCE = 5
+"""So often a registry that says when to come back is asked again."""
+LONGEST_PAUSE_SECONDS = 30
 
 PEER_CONNECT_SECONDS = 2.0
 PEER_SILENCE_SECONDS = 10.0
@@ -56,6 +61,12 @@ class Asking:
         with Reaching(ref.registry):
             options: dict[str, Any] = {"headers": sent, "data": data, "allow_redirects": follow}
             answer = await self._send(method, ref, what, way, options)
+            for _ in range(PATIENCE if data is None else 0):
+                if (seconds := _wanted_pause(answer)) is None:
+                    break
+                answer.release()
+                await asyncio.sleep(seconds)
+                answer = await self._send(method, ref, what, way, options)
             if answer.status == 401:
                 challenges = answer.headers.getall("WWW-Authenticate", [])
                 answer.release()
@@ -108,6 +119,14 @@ class Asking:
     def _base(self, registry: str) -> str:
         host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
         return f"{'http' if self._routes.is_plain(registry) else 'https'}://{host}"
+
+
+def _wanted_pause(answer: "aiohttp.ClientResponse") -> float | None:
+    """Seconds until a registry that has too much to do wants to be asked again; None where it did not say, or hours."""
+    said = answer.headers.get("Retry-After", "")
+    if answer.status not in {429, 503} or not said.isdecimal() or int(said) > LONGEST_PAUSE_SECONDS:
+        return None
+    return float(said)
 
 
 def _url(base: str, ref: Reference, what: str) -> str:

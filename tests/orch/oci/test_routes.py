@@ -219,3 +219,27 @@ async def test_what_nobody_allowed_is_not_spoken_to_in_clear() -> None:
     async with serving(honest) as host, Registry() as registry:
         with pytest.raises(ImageFailure, match=f"--plain-http {host}"):
             await content(registry, f"{host}/a:1")
+
+
+async def test_a_registry_that_has_too_much_to_do_is_asked_again_when_it_says() -> None:
+    asked = []
+
+    async def busy(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if len(asked) < 3:
+            return web.Response(status=429, headers={"Retry-After": "0"})
+        return await honest(request)
+
+    async with serving(busy) as host, over(host) as registry:
+        assert await content(registry, f"{host}/a:1") == CONTENT
+
+    assert len(asked) == 3
+
+
+async def test_a_registry_that_says_hours_is_not_waited_for() -> None:
+    async def busy(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, headers={"Retry-After": "21600"}, text="pull rate limit")
+
+    async with serving(busy) as host, over(host) as registry:
+        with pytest.raises(ImageFailure, match=r"429.*pull rate limit"):
+            await content(registry, f"{host}/a:1")
