@@ -1,5 +1,7 @@
 """Each step of a start that fails becomes a sentence of the task: what was tried, on what, and what to do."""
 
+import time
+
 import pytest
 
 from tests.support.dev import Dev
@@ -58,13 +60,21 @@ def test_a_failed_start_says_what_was_tried_on_what_and_what_to_do(
 ) -> None:
     cluster.apply(SERVICE.format(name=name, body=body), "--wait=false")
     cluster.orchctl(
-        "wait", f"task/{name}.1", "--for", f"jsonpath={{.status.reason}}={reason}", "--timeout", "30s"
+        "wait", f"task/{name}.1", "--for", f"jsonpath={{.status.reason}}={reason}", "--timeout", "60s"
     )
 
-    row = cluster.orchctl("get", "task", f"{name}.1", "-o", "wide", errors=False)
-    assert reason in row
-    assert said in row
-    assert said in cluster.orchctl("describe", f"task/{name}.1")
+    for command in (("get", "task", f"{name}.1", "-o", "wide"), ("describe", f"task/{name}.1")):
+        heard = _until(cluster, reason, *command)
+        assert said in heard
+
+
+def _until(cluster: Dev, words: str, *command: str) -> str:
+    """While a start is tried again it has no reason to show."""
+    deadline = time.monotonic() + 60
+    while words not in (heard := cluster.orchctl(*command, errors=False)):
+        assert time.monotonic() < deadline, heard
+        time.sleep(0.1)
+    return heard
 
 
 def test_a_user_whom_the_image_does_not_know_is_named(cluster: Dev) -> None:

@@ -46,7 +46,10 @@ def test_who_follows_goes_on_through_restarts_and_ends_with_the_task(cluster: De
     cluster.apply(
         SERVICE.format(name="again", script="echo begin; sleep 0.5; echo end; exit 3"), "--wait=false"
     )
-    cluster.orchctl("wait", "task/again.1", "--for", "jsonpath={.status.restarts}=1", "--timeout", "20s")
+    deadline = time.monotonic() + 60
+    while not any(task["restarts"] for task in cluster.tasks("again")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     process = following(cluster, "again.1")
     try:
         assert process.stdout is not None

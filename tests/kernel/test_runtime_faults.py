@@ -106,13 +106,13 @@ async def faulty(
     shim = _start_faulty(bench, f"{fault}:{others[0].pid if others else 0}" if victim else fault)
     try:
         if victim == "agent":
-            await asyncio.to_thread(others[0].communicate, b"go\n", 20)
+            await asyncio.to_thread(others[0].communicate, b"go\n", 20 * Bench.patience)
         await bench.open()
         yield bench
         await bench.runtime.shutdown()
     finally:
         for process in (shim, *others):
-            await asyncio.to_thread(process.wait, 20)
+            await asyncio.to_thread(process.wait, 20 * Bench.patience)
         left = leftovers.take_away(directory, bench.cgroup_root)
         sweep.remove_empty_cgroup(bench.cgroup_root.partition("/")[0])
     assert left == []

@@ -220,7 +220,7 @@ async def test_a_shim_killed_within_a_start_leaves_nothing_and_the_retry_works(
     await asyncio.sleep(milliseconds / 1000)
     os.kill(shim, signal.SIGKILL)
 
-    running = await asyncio.wait_for(start, 20)
+    running = await asyncio.wait_for(start, 20 * bench.patience)
 
     assert isinstance(running, Running)
     assert (await bench.runtime.containers())["retried"] == running
