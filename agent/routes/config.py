@@ -149,31 +149,36 @@ def _frontend(wanted: Wanted, places: Places, name: str) -> Iterator[str]:
         default = next((each for each in wanted.certificates if each.is_default), None)
         strict = "strict-sni" if default is None else f"crt {places.certificate(default.name)}"
         yield f"  bind :{port} ssl {strict} crt-list {places.certificate_list} alpn h2,http/1.1"
-    table, splits = places.map(name), places.map("splits")
-    path, host = "%[path]/", "%[req.hdr(host),host_only,lower]"
-    parent = "*.%[req.hdr(host),host_only,lower,field(2,.,0)]"
-    none_yet = "!{ var(txn.led) -m found }"
+    yield from _leading(wanted, places, name)
     yield from (
-        f'  http-request set-var-fmt(txn.place) "{host}{path}"',
-        f"  http-request set-var(txn.led) var(txn.place),map_beg({table})",
-        f'  http-request set-var-fmt(txn.place) "{parent}{path}" if {none_yet}',
-        f"  http-request set-var(txn.led) var(txn.place),map_beg({table}) if {none_yet}",
-        f'  http-request set-var-fmt(txn.place) "*{path}" if {none_yet}',
-        f"  http-request set-var(txn.led) var(txn.place),map_beg({table}) if {none_yet}",
-        '  http-request set-var-fmt(txn.part) "%[var(txn.led)]%[rand(1000)]" if { var(txn.led) -m beg @ }',
-        f"  http-request set-var(txn.led) var(txn.part),map_str({splits}) if {{ var(txn.led) -m beg @ }}",
         "  http-request set-header X-Forwarded-For %[src]",
         f"  http-request set-header X-Forwarded-Proto {name}",
-        f"  http-request set-header X-Forwarded-Port {port}",
-        "  http-request set-header X-Forwarded-Host %[req.hdr(host)]",
         (
-            f"  http-response set-var(txn.counts) int({SAMPLE}) if {{ fe_req_rate gt {SAMPLED_ABOVE_PER_SECOND} }}"
-            " { status lt 500 }"
+            f"  http-response set-var(txn.counts) int({SAMPLE})"
+            f" if {{ fe_req_rate gt {SAMPLED_ABOVE_PER_SECOND} }} {{ status lt 500 }}"
         ),
         f"  http-response set-log-level silent if {{ var(txn.counts) -m int {SAMPLE} }} {{ rand({SAMPLE}) gt 0 }}",
         "  use_backend %[var(txn.led)]",
         f"  default_backend {NONE}",
     )
+
+
+def _leading(wanted: Wanted, places: Places, name: str) -> Iterator[str]:
+    """The own host first, then its parent's `*.`, then any. What nobody asks for costs nothing."""
+    table, splits = places.map(name), places.map("splits")
+    host, none_yet = "%[req.hdr(host),host_only,lower]", ""
+    own, parent, anybody = (f"{place}%[path]/" for place in (host, f"*.{host[:-1]},field(2,.,0)]", "*"))
+    has_parents = any(key.startswith("*.") for key in wanted.http)
+    has_anybody = any(key.startswith("*/") for key in wanted.http)
+    for place, is_asked in ((own, True), (parent, has_parents), (anybody, has_anybody)):
+        if is_asked:
+            yield f'  http-request set-var-fmt(txn.place) "{place}"{none_yet}'
+            yield f"  http-request set-var(txn.led) var(txn.place),map_beg({table}){none_yet}"
+            none_yet = " if !{ var(txn.led) -m found }"
+    if wanted.splits:
+        is_split = "if { var(txn.led) -m beg @ }"
+        yield f'  http-request set-var-fmt(txn.part) "%[var(txn.led)]%[rand(1000)]" {is_split}'
+        yield f"  http-request set-var(txn.led) var(txn.part),map_str({splits}) {is_split}"
 
 
 def _own_backends(places: Places) -> Iterator[str]:

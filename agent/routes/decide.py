@@ -112,6 +112,8 @@ def _maps(wanted: Wanted, now: seen.Seen, places: config.Places) -> Iterator[Say
             continue
         if name == "http" and not places.http_port:
             continue
+        if name == "splits" and not entries:
+            continue
         for key in there.keys() - entries.keys():
             yield Say(f"del map {path} {key}")
         for key, value in entries.items():

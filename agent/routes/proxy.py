@@ -58,6 +58,8 @@ class Proxy:
         """Returns when requests are led as the section says. Raises control.Refused where they are not."""
         wanted = asking.wanted(section, pems)
         async with self._turn:
+            if wanted == self._wanted and self._seen is not None and self._pid is not None:
+                return
             self._wanted = wanted
             await self._follow()
 
