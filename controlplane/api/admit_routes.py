@@ -19,12 +19,11 @@ Place = tuple[str, str]
 def check(draft: Draft, opened: Callable[[Secret], Mapping[str, bytes]]) -> None:
     """All services that are written, when everything else of the change is known."""
     written = [edit.value for edit in draft.edits.values() if isinstance(edit, codec.Save)]
-    services = [
-        each for each in written if isinstance(each, Service) and each.spec.routes and not each.deleted
-    ]
+    changed = [each for each in written if isinstance(each, Service)]
+    services = [each for each in changed if each.spec.routes and not each.deleted]
     if not services:
         return
-    holders = _holders(draft, services)
+    holders = _holders(draft, changed)
     for service in sorted(services, key=lambda each: each.name):
         for route in service.spec.routes:
             for fault in _conflicts(service.name, route, holders):
@@ -40,11 +39,12 @@ def _place(route: RouteSpec) -> Place:
 
 def _holders(draft: Draft, services: list[Service]) -> dict[Place, list[tuple[ServiceName, RouteSpec]]]:
     """Who has which place, once the change is made."""
-    after = {name: each for name, each in draft.cluster.services.items() if not each.deleted}
+    after = dict(draft.cluster.services)
     for edit in draft.edits.values():
         if isinstance(edit, codec.Drop):
             after = {name: each for name, each in after.items() if keys.service(name) != edit.key}
     after |= {each.name: each for each in services}
+    after = {name: each for name, each in after.items() if not each.deleted}
     holders: dict[Place, list[tuple[ServiceName, RouteSpec]]] = defaultdict(list)
     for name in sorted(after):
         for route in after[name].spec.routes:

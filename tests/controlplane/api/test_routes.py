@@ -1,0 +1,150 @@
+"""Routes at apply: whose host and path it is, and with which certificate; who is told the certificate."""
+
+import grpc.aio
+import pytest
+
+from orch import wire
+from orch.model.network import RouteSpec
+from orch.model.policy import PortSpec
+from orch.v1 import control_pb2 as pb
+from tests.support import planes
+from tests.support.pairs import pair
+
+
+def web(name: str, *routes: RouteSpec) -> pb.Document:
+    document = planes.a_service(name)
+    document.service.spec.template.ports.append(wire.to_wire(PortSpec(name="http", target=8080)))
+    document.service.spec.routes.extend(wire.to_wire(each) for each in routes)
+    return document
+
+
+def tls(name: str, data: dict[str, bytes], kind: str = "tls") -> pb.Document:
+    return pb.Document(secret={"name": {"namespace": "default", "name": name}, "type": kind, "data": data})
+
+
+async def refusal(running: planes.Running, *documents: pb.Document) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.stub.Apply(planes.applying(*documents))
+    return caught.value.details() or ""
+
+
+async def test_a_host_and_path_belong_to_one_service(running: planes.Running) -> None:
+    await running.stub.Apply(planes.applying(web("web", RouteSpec(host="a.test", path="/api"))))
+
+    said = await refusal(running, web("other", RouteSpec(host="A.test", path="/api/")))
+    await running.stub.Apply(planes.applying(web("other", RouteSpec(host="a.test", path="/"))))
+
+    assert "service other: A.test /api/ leads to service web already" in said
+    assert "giving both routes a weight" in said
+
+
+async def test_two_services_of_one_apply_are_told_of_their_conflict(running: planes.Running) -> None:
+    said = await refusal(running, web("one", RouteSpec(host="a.test")), web("two", RouteSpec(host="a.test")))
+
+    assert "service one: a.test / leads to service two already" in said
+
+
+async def test_services_that_both_give_a_weight_share_a_place(running: planes.Running) -> None:
+    await running.stub.Apply(planes.applying(web("web", RouteSpec(host="a.test", weight=90))))
+
+    await running.stub.Apply(planes.applying(web("new", RouteSpec(host="a.test", weight=10))))
+
+    assert "leads to service" in await refusal(running, web("third", RouteSpec(host="a.test")))
+
+
+async def test_who_goes_makes_room(running: planes.Running) -> None:
+    await running.stub.Apply(planes.applying(web("web", RouteSpec(host="a.test"))))
+
+    await running.stub.Apply(planes.applying(web("web"), web("other", RouteSpec(host="a.test"))))
+
+
+@pytest.mark.parametrize(
+    ("route", "words"),
+    [
+        (RouteSpec(host="http://a.test"), '"http://a.test" is not a host name'),
+        (RouteSpec(host="a.test", path="api"), '"api" is not the beginning of a path'),
+        (RouteSpec(host="a.test", path="/a b"), "is not the beginning of a path"),
+        (RouteSpec(host="a.test", path='/"x'), "is not the beginning of a path"),
+        (RouteSpec(port="admin"), "the service has no tcp port admin"),
+        (RouteSpec(timeout=0.0), "timeout must be longer than 0s"),
+        (RouteSpec(redirect=False), "without tls there is nothing to redirect to"),
+    ],
+)
+async def test_a_route_that_makes_no_sense_is_refused(
+    running: planes.Running, route: RouteSpec, words: str
+) -> None:
+    assert words in await refusal(running, web("web", route))
+
+
+async def test_a_route_needs_a_secret_of_type_tls(running: planes.Running) -> None:
+    route = RouteSpec(host="a.test", tls="cert")
+
+    missing = await refusal(running, web("web", route))
+    other = await refusal(running, web("web", route), tls("cert", {"x": b"1"}, "opaque"))
+
+    assert "names the secret cert, which does not exist: apply it first" in missing
+    assert "names the secret cert, which is of type opaque: it must be of type tls" in other
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"tls.crt": pair("a.test")["tls.crt"]}, "tls.key is missing"),
+        (pair("a.test") | {"tls.crt": b"no"}, "tls.crt holds no certificate"),
+        (pair("a.test") | {"tls.key": b"no"}, "tls.key holds no private key"),
+        (
+            pair("a.test") | {"tls.key": pair("b.test")["tls.key"]},
+            "tls.key is not the key of the certificate",
+        ),
+    ],
+)
+async def test_what_is_no_certificate_with_its_key_is_refused(
+    running: planes.Running, data: dict[str, bytes], words: str
+) -> None:
+    assert words in await refusal(running, tls("cert", data))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (pair("a.test", days=-0.5), "it has expired on"),
+        (pair("a.test", days=3), "it expires on"),
+        (pair("a.test", begins_in_days=2), "it is good from"),
+        (pair("b.test", "c.test"), "the certificate in secret cert is for b.test, c.test: clients refuse it"),
+    ],
+)
+async def test_a_certificate_that_clients_would_refuse_is_warned_of(
+    running: planes.Running, data: dict[str, bytes], words: str
+) -> None:
+    reply = await running.stub.Apply(
+        planes.applying(tls("cert", data), web("web", RouteSpec(host="a.test", tls="cert")))
+    )
+
+    assert any(words in each for each in reply.warnings)
+
+
+async def test_a_wildcard_is_for_one_part_before(running: planes.Running) -> None:
+    routes = RouteSpec(host="x.a.test", tls="cert"), RouteSpec(host="y.x.a.test", tls="cert")
+    reply = await running.stub.Apply(planes.applying(tls("cert", pair("*.a.test")), web("web", *routes)))
+
+    (warning,) = [each for each in reply.warnings if "certificate" in each]
+    assert "y.x.a.test /" in warning
+
+
+async def test_every_node_is_told_a_certificate_while_a_route_names_it(running: planes.Running) -> None:
+    here, there = await running.agent("n1"), await running.agent("n2")
+    await running.stub.Apply(
+        planes.applying(tls("cert", pair("a.test")), tls("other", pair("b.test")), web("web"))
+    )
+
+    await running.stub.Apply(planes.applying(web("web", RouteSpec(host="a.test", tls="cert"))))
+    for agent in (here, there):
+        await agent.wait_until(lambda it: bool(it.told["files"].files))
+        assert [(each.name.name, each.type) for each in agent.told["files"].files] == [("cert", "tls")]
+
+    renewed = pair("a.test")
+    await running.stub.Apply(planes.applying(tls("cert", renewed)))
+    await here.wait_until(lambda it: dict(it.told["files"].files[0].data) == renewed)
+
+    await running.stub.Apply(planes.applying(web("web")))
+    await here.wait_until(lambda it: not it.told["files"].files)
