@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -117,7 +118,9 @@ class Builds:
 
     async def _build(self, start: control_pb2.BuildStart, context: Path, user: User) -> str:
         names = [reference.of_own(name) for name in start.names]
-        order = _order(start, context)
+        order = replace(
+            _order(start, context), has_own_registry=self._own.door(reference.CLUSTER) is not None
+        )
         async with self._registry(start.grant) as registry:
             builder = Builder(
                 order,

@@ -27,6 +27,8 @@ class Order:
     use_cache: bool = True
     pull: bool = False
     """Ask registries again for images that are here."""
+    has_own_registry: bool = False
+    """Whether a name without a host may mean an image of the cluster's own registry, as it does in a manifest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from orch.dockerfile import parse, source, steps
 from orch.dockerfile.problem import DockerfileError
 from orch.dockerfile.stages import SCRATCH, Recipe, Stage
 from orch.dockerfile.steps import Execute, MakeDirectory, Place, State
+from orch.oci import reference
 from orch.oci.build import History
-from orch.oci.failure import ImageFailure
+from orch.oci.failure import ImageFailure, Reason
 from orch.oci.image_config import ImageConfig
 from orch.oci.manifest import DOCKER_LAYER, OCI_LAYER_GZIP, Descriptor
 from orch.oci.reference import Reference
@@ -131,9 +132,21 @@ class StageWork:
             return True
         return _add(tree, replace(await self._layering.packed_again(diff_id), at=0.0))
 
-    async def _pull(self, reference: str) -> Image:
-        policy: Policy = "Always" if self._site.order.pull else "IfNotPresent"
-        return await self._site.images.pull(reference, policy=policy)
+    async def _pull(self, name: str) -> Image:
+        images, order = self._site.images, self._site.order
+        policy: Policy = "Always" if order.pull else "IfNotPresent"
+        if not order.has_own_registry or reference.names_a_registry(name):
+            return await images.pull(name, policy=policy)
+        try:  # what its tag stands for now: it is near, and a build of a moment ago may have moved it
+            return await images.pull(str(reference.of_own(name)), policy="Always")
+        except ImageFailure as failure:
+            if failure.reason is not Reason.IMAGE_NOT_FOUND:
+                raise
+        try:
+            return await images.pull(name, policy=policy)
+        except ImageFailure as failure:
+            words = f"{failure.message}; nor does the cluster's own registry have {name}"
+            raise ImageFailure(failure.reason, words) from failure
 
     async def _follow(self, tree: Tree, state: State, one: i.Placed) -> State:
         self._say(one.text, "begin")

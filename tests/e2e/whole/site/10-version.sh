@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "$SITE_VERSION" > /usr/share/site/version

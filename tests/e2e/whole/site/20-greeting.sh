@@ -1,0 +1,2 @@
+#!/bin/sh
+[ -z "$GREETING" ] || echo "$GREETING" > /usr/share/site/greeting
