@@ -121,6 +121,10 @@ class Assignments:
         """What the services of our tasks may go back to."""
         return self._tasks.kept_images if self._tasks else ()
 
+    def peers(self) -> PeerSection | None:
+        """The node's own ranges and the other nodes, as last told."""
+        return self._peers
+
     def accepted(self) -> Stamp | None:
         """The newest stamp that was taken over."""
         return self._ledger.accepted

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import grpc.aio
 
@@ -12,6 +13,7 @@ from agent import clock, contact, facts
 from agent.answers import top
 from agent.answers.answers import Answers
 from agent.answers.place import Place, Refused
+from agent.answers.reaching import watch
 from agent.answers.reaching.answering import Reaching
 from agent.assignments import Assignments
 from agent.builds import executing
@@ -59,6 +61,7 @@ class Node:
         self.own_registry = OwnRegistry(lambda: self._membership.credentials)
         self._happened: list[sessions_pb2.NodeEvent] = []
         self._open: Network | None = None
+        self._watch = watch.Watch(self._surroundings)
 
     async def start(self) -> None:
         """Everything but the conversation. What ran before is adopted."""
@@ -102,6 +105,7 @@ class Node:
             asyncio.create_task(member.keep_renewed(), name="renewal"),
             asyncio.create_task(member.join_again(conversation.expelled), name="joining again"),
             asyncio.create_task(self._look_around(), name="look around"),
+            asyncio.create_task(self._watch.keep(), name="watching the network"),
             asyncio.create_task(self._assignments.try_again(), name="trying again"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
@@ -276,7 +280,9 @@ class Node:
         """What is wrong with this node."""
         own = [self._ledger.problem, self._assignments.problem]
         found = facts.problems(self._settings.state_dir)
-        return [*found, *(each for each in own if each), *self._routing.problems()]
+        network = self._open.problems() if self._open is not None else ()
+        here = (*self._routing.problems(), *network, *self._watch.problems())
+        return [*found, *(each for each in own if each), *here]
 
     async def take(self, section: Section) -> str:
         """A section of the control plane's."""
@@ -311,6 +317,14 @@ class Node:
         if self._rooms.network is None:
             raise RuntimeError("the node has no address range yet")
         return self._rooms.network
+
+    def _surroundings(self) -> watch.Surroundings | None:
+        section = self._assignments.peers()
+        if self._open is None or section is None:
+            return None
+        gateways = [str(ip_network(each)[1]) for each in section.subnets if ":" not in each]
+        name, address = self._settings.name, self.address()
+        return watch.Surroundings(name, address, gateways[0], section.peers, self._open)
 
     def _insides(self) -> Network:
         if self._open is None:

@@ -6,10 +6,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import errors, forwarding, net_diagnosis, relay
+from controlplane.api import errors, forwarding, relay
 from controlplane.cluster import snapshot
 from controlplane.controllers import endpoints
 from controlplane.loop import picture
+from orch import diagnosis
 from orch.model import reach
 from orch.v1 import control_pb2 as pb
 from orch.v1 import sessions_pb2
@@ -43,9 +44,9 @@ class NetCheck:
                 targets=list(_targets(self.picture.cluster))[:MOST_TARGETS],
             )
             await asyncio.gather(*(each.find(plan) for each in checks if each.place is not None))
-        problems = {each.node: each.problem for each in checks if each.problem}
+        problems = {each.node: self._words(each) for each in checks if each.problem}
         results = [result for each in checks for result in each.results]
-        said = net_diagnosis.diagnose(plan.places, results, problems, request.slow or SLOW_SECONDS)
+        said = diagnosis.diagnose(plan.places, results, problems, request.slow or SLOW_SECONDS)
         return pb.NetCheckReply(
             nodes=nodes,
             results=results,
@@ -53,6 +54,13 @@ class NetCheck:
             problems=said.problems,
             warnings=said.warnings,
         )
+
+    def _words(self, check: "_Check") -> str:
+        """Why a node took no part; what it last said of itself may be the cause."""
+        node = self.picture.cluster.node(check.node)
+        known = "; ".join(node.status.problems) if node is not None else ""
+        look = f"Look whether its agent runs: orchctl events node/{check.node}"
+        return f"{check.problem}. {f'It had said: {known}' if known else look}"
 
 
 class _Check:

@@ -5,7 +5,7 @@ Only the leader holds sessions; others send the node on. Nothing is sent before 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +133,8 @@ class Sessions:
     async def _open(self, hello: Any) -> conversation.Conversation:
         session = conversation.Conversation(hello.node, hello.incarnation)
         session.problems = tuple(hello.problems)
+        known = self._picture.cluster.node(hello.node)
+        self._tell_problems(hello.node, known.status.problems if known else (), session.problems)
         before = self._sessions.get(hello.node)
         self._sessions[hello.node] = session
         if before is not None:
@@ -210,8 +212,21 @@ class Sessions:
 
     async def _on_problems(self, session: conversation.Conversation, problems: tuple[str, ...]) -> None:
         if problems != session.problems:
+            self._tell_problems(session.node, session.problems, problems)
             session.problems = problems
             await self._registry.note_problems(session.node, problems)
+
+    def _tell_problems(self, node: str, before: Sequence[str], now: Sequence[str]) -> None:
+        """What is wrong with a node, and what is no more, are events."""
+        for each in now:
+            if each not in before:
+                self._recorder.tell(change.Tell(EventType.WARNING, "NodeProblem", f"node/{node}", "", each))
+        for each in before:
+            if each not in now:
+                words = f"no more: {each}"
+                self._recorder.tell(
+                    change.Tell(EventType.NORMAL, "NodeProblemOver", f"node/{node}", "", words)
+                )
 
     def _on_event(self, node: str, event: pb.NodeEvent) -> None:
         self._recorder.tell(change.Tell(EventType.NORMAL, event.reason, f"node/{node}", "", event.message))

@@ -45,7 +45,7 @@ class Reaching:
     def _told(self, own: place.Place, troubles: list[str]) -> pb.NetPlace:
         count, most = place.conntrack()
         if most and count >= most * ALMOST_FULL:
-            troubles.append(conntrack_words(count, most))
+            troubles.append(conntrack_words(most))
         with place.plain() as link:
             node_mtu = place.mtu_of(link, place.own_link(self._address()))
         return pb.NetPlace(
@@ -58,9 +58,9 @@ class Reaching:
         )
 
 
-def conntrack_words(count: int, most: int) -> str:
+def conntrack_words(most: int) -> str:
     """What it means, and what to do."""
     return (
-        f"the connection table of the kernel is full ({count} of {most}): new connections are dropped. "
+        f"the connection table of the kernel is full ({most} connections): new connections are dropped. "
         f"Raise it: sysctl -w net.netfilter.nf_conntrack_max={most * 4}"
     )

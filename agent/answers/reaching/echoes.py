@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from orch.v1 import control_pb2 as pb
+
 PATIENCE_SECONDS = 1.0
 PACE_SECONDS = 0.01
 COUNT = 20
+SMALL = 92
+"""Bytes of a whole packet that any link carries."""
 IP_HEADER, UDP_HEADER, ICMP_HEADER = 20, 8, 8
 _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
 _NUMBER = struct.Struct("!8sI")
@@ -116,6 +120,15 @@ class Sender:
                 found.seconds.append(time.monotonic() - at)
                 found.sizes.add(size)
                 self._came.set()
+
+
+def result(what: str, to: str, way: str, found: Round) -> pb.NetResult:
+    """In the words of a net check."""
+    said = pb.NetResult(what=what, to=to, way=way, sent=found.sent, received=found.received)
+    said.median, said.bytes = found.median, max(found.sizes, default=0)
+    if not found.received:
+        said.error = found.refusal or "no answer"
+    return said
 
 
 def answer(link: socket.socket) -> None:

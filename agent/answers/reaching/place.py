@@ -14,6 +14,7 @@ from agent.answers.reaching import echoes
 from agent.network.attachment import Attached
 
 PORT = 7
+TUNNEL = "orch-vxlan"
 _SIOCGIFMTU = 0x8921
 _INSIDE = "eth0"
 
@@ -102,6 +103,11 @@ def link_to(address: str) -> str:
         if int(flags, 16) & 1 and wanted & bits == int(network, 16) and bits.bit_count() > best:
             best, found = bits.bit_count(), name
     return found
+
+
+def way_to(address: str) -> str:
+    """By vxlan or route."""
+    return "vxlan" if link_to(address) == TUNNEL else "route"
 
 
 def own_link(address: str) -> str:

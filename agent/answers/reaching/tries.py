@@ -19,8 +19,6 @@ DNS_SECONDS = 3.0
 AT_ONCE = 64
 SIZES = (1400, 1280, 1000, 576)
 """Tried beside the full size, to say what passes."""
-SMALL = 92
-TUNNEL = "orch-vxlan"
 _NO_SUCH_NAME = "orch-net-check.default.orch"
 _OUTSIDE_NAME = "example.com"
 
@@ -58,36 +56,36 @@ def _works(own: Place, node: str, plan: pb.NetPlan) -> Iterator[Awaitable[pb.Net
 
 async def _nodes(other: pb.NetPlace) -> pb.NetResult:
     """The machines themselves, by ICMP; and how large a packet passes between them."""
-    result = pb.NetResult(what="nodes", to=other.node, way=_way(other))
+    result = pb.NetResult(what="nodes", to=other.node, way=place.way_to(other.address))
     try:
         link = socket.socket(
             socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP
         )
         mtu = min(place.mtu_of(link, place.link_to(other.node_address)) or 1500, other.node_mtu or 1500)
         with echoes.Sender(link) as sender:
-            found = await sender.send((other.node_address, 0), {SMALL: echoes.COUNT, mtu: 2})
+            found = await sender.send((other.node_address, 0), {echoes.SMALL: echoes.COUNT, mtu: 2})
     except OSError as error:
         result.error = _words(error)
         return result
-    return _filled(result, found)
+    return echoes.result(result.what, result.to, result.way, found)
 
 
 async def _containers(own: Place, other: pb.NetPlace) -> pb.NetResult:
     """From place to place, small packets."""
-    result = pb.NetResult(what="containers", to=other.node, way=_way(other))
+    result = pb.NetResult(what="containers", to=other.node, way=place.way_to(other.address))
     try:
         with echoes.Sender(await own.socket(socket.SOCK_DGRAM)) as sender:
-            found = await sender.send((other.address, place.PORT), {SMALL: echoes.COUNT})
+            found = await sender.send((other.address, place.PORT), {echoes.SMALL: echoes.COUNT})
     except OSError as error:
         result.error = _words(error)
         return result
-    return _filled(result, found)
+    return echoes.result(result.what, result.to, result.way, found)
 
 
 async def _size(own: Place, other: pb.NetPlace) -> pb.NetResult:
     """From place to place, the largest packets that both have room for, and smaller ones to know what passes."""
     full = min(own.mtu, other.mtu)
-    result = pb.NetResult(what="size", to=other.node, way=_way(other))
+    result = pb.NetResult(what="size", to=other.node, way=place.way_to(other.address))
     try:
         with echoes.Sender(await own.socket(socket.SOCK_DGRAM)) as sender:
             sizes = {full: 5} | dict.fromkeys((each for each in SIZES if each < full), 2)
@@ -95,7 +93,7 @@ async def _size(own: Place, other: pb.NetPlace) -> pb.NetResult:
     except OSError as error:
         result.error = _words(error)
         return result
-    result = _filled(result, found)
+    result = echoes.result(result.what, result.to, result.way, found)
     if full not in found.sizes:
         result.error = f"packets of {full} bytes do not pass, of {result.bytes} do"
     return result
@@ -103,7 +101,7 @@ async def _size(own: Place, other: pb.NetPlace) -> pb.NetResult:
 
 async def _tcp(own: Place, other: pb.NetPlace) -> pb.NetResult:
     """From place to place, a quarter of a megabyte there and back."""
-    result = pb.NetResult(what="tcp", to=other.node, way=_way(other))
+    result = pb.NetResult(what="tcp", to=other.node, way=place.way_to(other.address))
     began = time.monotonic()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -176,18 +174,6 @@ async def _connected(result: pb.NetResult, link: socket.socket, to: tuple[str, i
         return result
     result.received, result.median = 1, time.monotonic() - began
     return result
-
-
-def _filled(result: pb.NetResult, found: echoes.Round) -> pb.NetResult:
-    result.sent, result.received, result.median = found.sent, found.received, found.median
-    result.bytes = max(found.sizes, default=0)
-    if not found.received:
-        result.error = found.refusal or "no answer"
-    return result
-
-
-def _way(other: pb.NetPlace) -> str:
-    return "vxlan" if place.link_to(other.address) == TUNNEL else "route"
 
 
 def _query(name: str) -> bytes:
