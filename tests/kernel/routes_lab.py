@@ -10,7 +10,7 @@ import ssl
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -207,6 +207,7 @@ class Load:
     host: str = "a.test"
     method: str = "GET"
     keep: bool = True
+    address: str = "127.0.0.1"
     answered: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     _over: bool = False
@@ -241,7 +242,7 @@ class Load:
                 if writer is None or not self.keep:
                     if writer is not None:
                         writer.close()
-                    reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    reader, writer = await asyncio.open_connection(self.address, self.port)
                 said = await self._once(reader, writer)  # type: ignore[arg-type]
                 if said is None:  # closed between two requests, as HTTP/1.1 allows: a client begins again
                     writer.close()
@@ -294,3 +295,8 @@ def memory_bytes(pid: int) -> int:
 
 def user_of(pid: int) -> int:
     return os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116
+
+
+async def in_thread(what: Callable[..., object], *arguments: object) -> object:
+    """While a load goes on."""
+    return await asyncio.to_thread(what, *arguments)
