@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 packages="etcd-server etcd-client busybox-static docker-registry haproxy nftables iproute2 libseccomp2 util-linux"
 [ -x .venv/bin/python ] || python3 -c 'import ensurepip' 2>/dev/null || packages="$packages python3-venv"
-[ "${1:-}" != test ] || packages="$packages crun runc skopeo umoci podman netavark procps docker.io"
+[ "${1:-}" != test ] || packages="$packages crun runc skopeo umoci podman netavark procps docker.io wrk"
 
 installed() { dpkg-query -W -f '${Package}=${db:Status-Status} ' 2>/dev/null; }
 there=" $(installed)"
