@@ -54,11 +54,11 @@ def main() -> None:
 
 def measure(rolls: int = ROLLS, rate: int = RATE) -> list[Figure]:
     """Failed requests first."""
-    with _cluster() as (cluster, orchctl):
-        tags = [images.push_web(cluster.registry_address, f"asked:{tag}") for tag in ("1", "2")]
+    with cluster("drops") as (made, orchctl):
+        tags = [images.push_web(made.registry_address, f"asked:{tag}") for tag in ("1", "2")]
         orchctl.roll_to(tags[0])
         took = []
-        with _load(cluster, rate, _targets(cluster, orchctl.virtual_address())) as said:
+        with _load(made, rate, _targets(made, orchctl.virtual_address())) as said:
             for number in range(rolls):
                 began = time.monotonic()
                 orchctl.roll_to(tags[(number + 1) % 2])
@@ -99,32 +99,32 @@ class Orchctl:
 
 
 @contextlib.contextmanager
-def _cluster() -> Iterator[tuple[clusters.DevCluster, Orchctl]]:
-    name = "drops"
+def cluster(name: str) -> Iterator[tuple[clusters.DevCluster, Orchctl]]:
+    """Three nodes and a registry, gone at the end."""
     if left := clusters.load(name):
         life.down(left)
     with tempfile.TemporaryDirectory(prefix="orch-drops-") as work:
         orchctl = Orchctl(Path(work, "config"))
         orchctl("dev", "up", "--nodes", "3", "--registry", "--name", name)
-        cluster = clusters.load(name)
-        assert cluster is not None
+        made = clusters.load(name)
+        assert made is not None
         try:
-            yield cluster, orchctl
+            yield made, orchctl
         finally:
-            life.down(cluster)
+            life.down(made)
 
 
-def _targets(cluster: clusters.DevCluster, address: str) -> list[str]:
-    nodes = [cluster.node(number).address for number in (1, 2, 3)]
+def _targets(made: clusters.DevCluster, address: str) -> list[str]:
+    nodes = [made.node(number).address for number in (1, 2, 3)]
     at_nodes = [f"{node}:30080/version" for node in nodes]
     by_route = [f"asked.test={node}:80/version" for node in nodes]
     return [f"{address}:80/version", *at_nodes, f"{address}:80/version", *by_route]
 
 
 @contextlib.contextmanager
-def _load(cluster: clusters.DevCluster, rate: int, targets: list[str]) -> Iterator[dict[str, Any]]:
+def _load(made: clusters.DevCluster, rate: int, targets: list[str]) -> Iterator[dict[str, Any]]:
     said: dict[str, Any] = {}
-    command = ["ip", "netns", "exec", cluster.node(1).netns, sys.executable, "-m", "deploy.load", str(rate)]
+    command = ["ip", "netns", "exec", made.node(1).netns, sys.executable, "-m", "deploy.load", str(rate)]
     with subprocess.Popen([*command, *targets], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
