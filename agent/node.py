@@ -24,6 +24,7 @@ from agent.images.images import Images
 from agent.images.sharing import Sharing
 from agent.ledger import Ledger, next_incarnation
 from agent.membership import Membership
+from agent.network.attachment import NetworkError
 from agent.network.network import Network
 from agent.own_registry import OwnRegistry
 from agent.probes.prober import Prober
@@ -47,6 +48,8 @@ from orch.v1 import sessions_pb2
 _log = logging.getLogger(__name__)
 
 LOOK_AROUND_SECONDS = 60.0
+LOOK_AT_NETWORK_SECONDS = 10.0
+"""Nothing says that somebody flushed the host's packet rules or started a firewall."""
 CLOSE_SECONDS = 5.0
 
 
@@ -105,6 +108,7 @@ class Node:
             asyncio.create_task(member.keep_renewed(), name="renewal"),
             asyncio.create_task(member.join_again(conversation.expelled), name="joining again"),
             asyncio.create_task(self._look_around(), name="look around"),
+            asyncio.create_task(self._look_at_network(), name="look at the network"),
             asyncio.create_task(self._watch.keep(), name="watching the network"),
             asyncio.create_task(self._assignments.try_again(), name="trying again"),
             asyncio.create_task(stop.wait(), name="stop"),
@@ -221,6 +225,16 @@ class Node:
                 await self._loop.look_around()
             except RuntimeBroken as error:
                 _log.warning("looking around failed: %s", error)
+
+    async def _look_at_network(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AT_NETWORK_SECONDS)
+            if self._open is None:
+                continue
+            try:
+                await self._open.look_around()
+            except (NetworkError, OSError) as error:
+                _log.warning("looking at the network failed: %s", error)
 
     async def _tidy_images(self) -> None:
         """Room on the disk, without what tasks have or services may go back to."""

@@ -51,6 +51,8 @@ class Firewall:
         self._is_told = False
         """Of the services; what is there of them stays until then."""
         self._known: _Known | None = None
+        self._generation = -1
+        """Of the kernel's packet filter, when it was found whole."""
         self._turn = asyncio.Lock()
 
     def open_door(self, door: Door, target: Target) -> None:
@@ -80,6 +82,21 @@ class Firewall:
         async with self._turn:
             await self._bring(section)
 
+    async def verify(self) -> bool:
+        """Whether all is as we left it; what somebody has flushed is written anew, ports that became free are taken."""
+        async with self._turn:
+            known = self._known
+            if known is None or self._admission.outside:
+                await self._bring(None)
+            if known is None:
+                return False
+            whole = await asyncio.to_thread(self._is_whole, known.table)
+            if not whole:
+                _log.warning("somebody has removed the packet rules of this node: they are written anew")
+                self._known = None
+                await self._bring(None)
+            return whole
+
     async def remove(self) -> None:
         """Nothing of ours stays."""
         async with self._turn:
@@ -99,6 +116,13 @@ class Firewall:
         except asyncio.CancelledError:
             await asyncio.wait([work])  # the thread cannot be stopped, and nobody else may begin beside it
             raise
+
+    def _is_whole(self, table: str) -> bool:
+        generation = self._kernel.generation()
+        if generation == self._generation:
+            return True
+        self._generation = generation
+        return self._kernel.is_whole(table)
 
     def _bring_all(self, doors: dict[Element, Value], section: EndpointSection | None) -> None:
         known, self._known = self._known, None

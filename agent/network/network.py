@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
 
-from agent.network import idranges, names, ports, rules, spoofing, topology
+from agent.network import idranges, names, obstacles, ports, rules, spoofing, topology
 from agent.network.addresses import Addresses, Subnet
 from agent.network.attachment import Attached, NetworkError, Peer, Published
 from agent.network.firewall import Firewall
@@ -62,6 +62,7 @@ class Network:
         self._given: dict[str, Record] = {}
         self._broken: set[str] = set()
         self._service_range = firewall.service_range
+        self._obstacles: tuple[str, ...] = ()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
@@ -184,7 +185,12 @@ class Network:
 
     def problems(self) -> tuple[str, ...]:
         """What of the node keeps its network from being as it should, a sentence each; empty where nothing does."""
-        return self._firewall.problems()
+        return (*self._firewall.problems(), *self._obstacles)
+
+    async def look_around(self) -> None:
+        """What others have done to the node's packet rules and settings is mended, or becomes a problem."""
+        await self._firewall.verify()
+        self._obstacles = await asyncio.to_thread(obstacles.look)
 
     async def verify_policy(self) -> bool:
         """Whether the rules of set_policy are there; where somebody has flushed them they are written anew."""
@@ -250,12 +256,13 @@ class Network:
             await asyncio.gather(starting, return_exceptions=True)
             raise
         self._pool.fill()
+        self._obstacles = await asyncio.to_thread(obstacles.look)
 
     async def _guard(self) -> None:
         """Nobody sends as somebody else, from before there is anybody."""
         if self._subnets[0].family == 4:
             try:
-                await asyncio.to_thread(spoofing.install, self._subnets[0])
+                await asyncio.to_thread(spoofing.install, *self._subnets)
             except OSError as error:
                 raise NetworkError(f"packets of tasks cannot be checked for their sender: {error}") from error
 

@@ -86,6 +86,16 @@ class Socket:
                     raise RefusedError(code, os.strerror(code))
                 bodies.append(body)
 
+    def answer(self, request: bytes) -> bytes:
+        """The body of the one answer to a question."""
+        self._forget_answers()
+        self._socket.send(request)
+        kind, _, _, body = next(self._receive())
+        if kind == _NLMSG_ERROR:
+            code = -int(struct.unpack_from("i", body)[0])
+            raise RefusedError(code, os.strerror(code))
+        return body
+
     def ask(self, requests: Sequence[bytes], forgiven: frozenset[int] = frozenset()) -> None:
         """Each for itself, each answered; the first failure that is not forgiven is raised."""
         self._forget_answers()

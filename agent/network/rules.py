@@ -168,7 +168,7 @@ def removal(tables: Sequence[str] = TABLES) -> str:
     return "".join(f"table {FAMILY} {each}\ndelete table {FAMILY} {each}\n" for each in tables)
 
 
-def elements(doors: Mapping[Door, Target]) -> Iterator[tuple[tuple[str, bytes], bytes]]:
+def elements(doors: Mapping[Door, Target]) -> Iterator[tuple[tuple[str, bytes], bytes | str]]:
     """The map and the key of each door, and where it leads, as the kernel holds them."""
     for door, target in doors.items():
         key = bytes((_PROTOCOLS[door.protocol], 0, 0, 0)) + _half(door.port)

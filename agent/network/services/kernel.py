@@ -5,6 +5,7 @@ Blocking; one thread at a time.
 
 import errno
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,14 @@ class Kernel:
             self._carry_over(old, table)
             self._remove([old.table])
         return self._read(table, self._chains()[table])
+
+    def generation(self) -> int:
+        """Another one whenever anybody has changed anything of the packet filter."""
+        return messages.read_generation(self._open().answer(messages.ask_generation()))
+
+    def is_whole(self, table: str) -> bool:
+        """Whether the rules are still there."""
+        return rules.mark(self._place) in self._chains().get(table, ())
 
     def change(self, table: str, step: Step) -> None:
         """All of it or nothing. Raises OSError where the table is not as it was thought to be."""
@@ -173,4 +182,12 @@ def run_nft(text: str) -> None:
         raise NetworkError(f"nft did not answer within {NFT_TIMEOUT_SECONDS} s") from error
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip()
-        raise NetworkError(f"nft refused the packet rules of this node: {words}")
+        raise NetworkError(
+            f"nft refused the packet rules of this node; nft 0.9.8 and Linux 5.9 or later are needed, here are "
+            f"{_version(program)} and Linux {os.uname().release}: {words}"
+        )
+
+
+def _version(program: str) -> str:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.split("(")[0].strip() or "an nft that does not tell its version"

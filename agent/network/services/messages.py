@@ -13,6 +13,7 @@ _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEW_CHAIN, _GET_CHAIN, _DEL_CHAIN, _NEW_RULE = 3, 4, 5, 6
 _NEW_ELEMENT, _GET_ELEMENT, _DEL_ELEMENT = 12, 13, 14
+_GET_GENERATION = 16
 _AF_UNSPEC, _AF_INET = 0, 2
 _NESTED = 0x8000
 GOTO, JUMP = -4, -3
@@ -121,6 +122,16 @@ def ask_elements(table: str, map_name: str) -> bytes:
 def ask_chains(family: int = _AF_INET) -> bytes:
     """All of a family, whosever they are; 0 is every family."""
     return _nf_message(_GET_CHAIN, NLM_F_DUMP, b"", family)
+
+
+def ask_generation() -> bytes:
+    """Counts every change of the packet filter, whosever it is."""
+    return _nf_message(_GET_GENERATION, 0, b"")
+
+
+def read_generation(body: bytes) -> int:
+    """Of the answer to `ask_generation`."""
+    return int.from_bytes(attributes(body[4:])[1], "big")
 
 
 def read_elements(body: bytes) -> Iterator[tuple[bytes, bytes | str]]:
