@@ -64,7 +64,7 @@ class Hands:
     secrets: Path
     """A directory in memory that only root reads."""
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    """Of caches that one build uses at a time."""
+    """Of caches that one step uses at a time: locked ones, and private ones, which nobody shares."""
     under_way: set[str] = field(default_factory=set)
     """Names of builds, and of their places in the network."""
 
@@ -116,7 +116,7 @@ class Executor:
         )
         upper = bench / "upper"
         async with AsyncExitStack() as held:
-            for identity in sorted({mount.id for mount in step.mounts if mount.sharing == "locked"}):
+            for identity in sorted({mount.id for mount in step.mounts if mount.sharing != "shared"}):
                 await held.enter_async_context(self._hands.locks[identity])  # all in one order: no ring
             await self._carry_out(launch, bench, upper, say)
         targets = [mount["destination"] for mount in config["mounts"]]

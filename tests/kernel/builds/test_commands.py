@@ -177,3 +177,20 @@ async def test_a_build_that_is_ended_leaves_nothing(yard: Yard) -> None:
     assert [
         each for each in (yard.hands.runtime.state_dir / "roots").iterdir() if "build-ended" in each.name
     ] == []
+
+
+@pytest.mark.parametrize("sharing", ["locked", "private"])
+async def test_a_cache_that_is_not_shared_is_used_by_one_stage_at_a_time(yard: Yard, sharing: str) -> None:
+    use = "mkdir /c/busy && for each in a b c d e f g h; do ls -lR /bin > /c/busy/list; done && rm -r /c/busy"
+    mount = f"--mount=type=cache,target=/c,id={sharing},sharing={sharing}"
+    await yard.build(f"""
+    FROM {BUSYBOX} AS one
+    RUN {mount} {use} && echo 1
+    FROM {BUSYBOX} AS two
+    RUN {mount} {use} && echo 2
+    FROM scratch
+    COPY --from=one /bin/busybox /1
+    COPY --from=two /bin/busybox /2
+    """)
+
+    assert sorted(yard.output) == ["1", "2"]
