@@ -53,6 +53,10 @@ class Workshop:
             raise OSError(f"the bridge {BRIDGE} is gone again: somebody else removed it")
         self._bridge = Bridge(there.index, there.mtu)
         _allow("net/ipv4/ip_forward")
+        if any(subnet.family == 6 for subnet in self._subnets):
+            _forward_ipv6()
+            # until it knew for sure that nobody else has the bridge's address, it would forward nothing to tasks
+            _forbid(f"net/ipv6/conf/{BRIDGE}/accept_dad")
         _allow(f"net/ipv4/conf/{BRIDGE}/route_localnet")
         for each in (
             "all",
@@ -234,6 +238,14 @@ def is_mounted(path: Path) -> bool:
     wanted = str(path.resolve())
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as mounts:
         return any(line.split(" ", 5)[4] == wanted for line in mounts)
+
+
+def _forward_ipv6() -> None:
+    """A router believes no other router's advertisement unless told to: the node's own way out must stay."""
+    for link in Path("/proc/sys/net/ipv6/conf").iterdir():
+        if (link / "accept_ra").read_text().strip() == "1":
+            (link / "accept_ra").write_text("2", encoding="ascii")
+    _allow("net/ipv6/conf/all/forwarding")
 
 
 def _allow(setting: str) -> None:

@@ -182,11 +182,12 @@ def raise_link(index: int) -> Message:
     return _message(f"bring link {index} up", _link_body(index=index, up=True), RTM_NEWLINK, 0)
 
 
-def raise_quietly(name: str) -> Message:
-    """Brings a link up that makes up no IPv6 address."""
-    body = _link_body(name=name, up=True)
-    body["attrs"] += [_quiet()]
-    return _message(f"bring link {name} up", body, RTM_NEWLINK, 0)
+def raise_quietly(name: str) -> list[Message]:
+    """Brings a link up that makes up no IPv6 address; one message would bring it up first."""
+    quiet = _link_body(name=name)
+    quiet["attrs"] += [_quiet()]
+    up = f"bring link {name} up"
+    return [_message(up, quiet, RTM_NEWLINK, 0), _message(up, _link_body(name=name, up=True), RTM_NEWLINK, 0)]
 
 
 def group_link(name: str, group: int) -> Message:

@@ -62,7 +62,7 @@ class Overlay:
         if there is not None and there.tunnel != tunnel:
             self._kernel.ask([netlink.remove_link(TUNNEL)])
             there = None
-        wishes = [netlink.raise_quietly(TUNNEL)]
+        wishes = netlink.raise_quietly(TUNNEL)
         if there is None:
             wishes.insert(0, netlink.vxlan(TUNNEL, tunnel, mtu=mtu))
         failures = self._kernel.try_all(wishes) if self._address else []

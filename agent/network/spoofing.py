@@ -5,7 +5,7 @@ the packet; ARP likewise, or a task could have its neighbour's packets sent to i
 from the address, so all that may be sent is known before there is any task, and starts cost nothing more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from agent.network import nfnetlink
@@ -20,9 +20,9 @@ _NAME_BYTES = 16
 _PER_TRANSACTION = 10_000
 
 
-def install(subnet: Subnet) -> None:
+def install(subnet: Subnet, *more: Subnet) -> None:
     """From now on, in the calling thread's network namespace; idempotent. Blocking. Raises NetworkError, OSError."""
-    kernel.run_nft(text())
+    kernel.run_nft(text(str(each.network) for each in more if each.family == 6))
     keys = [(key, b"") for address in subnet.hosts() for key in _keys(Slot((address,)))]
     with nfnetlink.Socket() as link:
         for at in range(0, len(keys), _PER_TRANSACTION):
@@ -36,8 +36,17 @@ def remove() -> None:
     kernel.run_nft(f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n")
 
 
-def text() -> str:
-    """The table, if it is not there; what is in its sets stays."""
+def text(six: Iterable[str] = ()) -> str:
+    """The table, if it is not there; what is in its sets stays.
+
+    Subnets of IPv6 are too large for a list of who is behind which link: there a task is only kept to the subnet.
+    """
+    sources = ", ".join(six)
+    allowed = (
+        f"add rule {FAMILY} {TABLE} checked ip6 saddr {{ {sources}, fe80::/10, :: }} accept"
+        if sources
+        else ""
+    )
     return f"""
 add table {FAMILY} {TABLE}
 add set {FAMILY} {TABLE} own {{ typeof iifname . ether saddr . ip saddr; }}
@@ -46,9 +55,10 @@ add chain {FAMILY} {TABLE} entering {{ type filter hook prerouting priority -300
 add chain {FAMILY} {TABLE} checked
 flush chain {FAMILY} {TABLE} entering
 flush chain {FAMILY} {TABLE} checked
-add rule {FAMILY} {TABLE} entering iifname "{link_name('')}*" goto checked
+add rule {FAMILY} {TABLE} entering iifname "{link_name("")}*" goto checked
 add rule {FAMILY} {TABLE} checked ether type ip iifname . ether saddr . ip saddr @own accept
 add rule {FAMILY} {TABLE} checked ether type arp iifname . arp saddr ether . arp saddr ip @own_arp accept
+{allowed}
 add rule {FAMILY} {TABLE} checked counter drop
 """
 

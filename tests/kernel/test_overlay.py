@@ -1,14 +1,19 @@
 """Tasks of nodes in different rooms reach each other through VXLAN, those of one room by plain routes."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from agent.network.attachment import Peer
-from tests.kernel import routed_lab
-from tests.kernel.network_lab import Machine, Node, ask, serving
+from agent.network.attachment import NetworkError, Peer
+from tests.kernel import network_lab, routed_lab
+from tests.kernel.network_lab import Machine, Node, ask, run_in, serving
+from tests.kernel.routed_lab import six
 
 pytestmark = pytest.mark.root
 
@@ -77,3 +82,284 @@ def test_nodes_of_different_modes_understand_each_other(
 ) -> None:
     with opened(machines, tmp_path, *modes) as nodes:
         assert_all_reach_all(nodes)
+
+
+ECHO = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO: it is never cut up
+s.bind(("0.0.0.0", 9))
+print("ready", flush=True)
+while True: s.sendto(*s.recvfrom(9999))
+"""
+CALL = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 2)
+s.settimeout(5)
+s.connect((sys.argv[1], 9))
+data = bytes(int(sys.argv[2]))
+s.send(data)
+assert s.recv(9999) == data
+"""
+
+
+@contextmanager
+def echoing(netns: str) -> Iterator[None]:
+    command = ["nsenter", f"--net={netns}", sys.executable, "-S", "-c", ECHO]
+    echo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert echo.stdout.readline() == "ready\n"
+        yield
+    finally:
+        echo.kill()
+        echo.wait()
+        echo.stdout.close()
+
+
+def assert_passes(netns: str, address: str, packet_bytes: int) -> None:
+    """There and back, whole."""
+    run_in(netns, sys.executable, "-S", "-c", CALL, address, str(packet_bytes - 28))
+
+
+def mtu(netns: str, link: str = "eth0") -> int:
+    return json.loads(run_in(netns, "ip", "-j", "link", "show", link))[0]["mtu"]
+
+
+def test_what_a_tasks_link_takes_passes_to_every_task_and_follows_who_is_there(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    with opened(machines, tmp_path, "auto", "auto", "auto") as (near, neighbour, far):
+        near.set_peers(peer_of(neighbour))
+        neighbour.set_peers(peer_of(near))
+        tasks = [node.attach("web") for node in (near, neighbour, far)]
+        assert [mtu(task.netns) for task in tasks] == [1500, 1500, 1450]
+        with echoing(tasks[1].netns):
+            assert_passes(tasks[0].netns, tasks[1].addresses[0], 1500)
+
+        introduce(near, neighbour, far)
+
+        assert [mtu(task.netns) for task in tasks] == [1450, 1450, 1450]
+        links = json.loads(near.machine.run("ip", "-j", "link"))
+        assert {link["mtu"] for link in links if link["ifname"].startswith("orch")} == {1450}
+        assert mtu(near.attach("another").netns) == 1450
+        for one in tasks:
+            with echoing(one.netns):
+                for other in tasks:
+                    assert_passes(other.netns, one.addresses[0], 1450)
+
+        near.set_peers(peer_of(neighbour))
+        assert mtu(tasks[0].netns) == 1500
+
+
+def test_nothing_is_flooded_and_nothing_is_learned(machines: list[Machine], tmp_path: Path) -> None:
+    with opened(machines, tmp_path, "vxlan", "vxlan", "vxlan") as nodes:
+        entries = nodes[0].machine.run("bridge", "fdb", "show", "dev", "orch-vxlan")
+        assert sorted(line.split()[2] for line in entries.splitlines()) == ["192.0.2.2", "198.51.100.1"]
+        assert_all_reach_all(nodes)
+        assert nodes[0].machine.run("bridge", "fdb", "show", "dev", "orch-vxlan") == entries
+
+        sent = carried(nodes[0])
+        task = nodes[0].attach("web")
+        run_in(task.netns, "busybox", "ping", "-c1", "-W1", "10.208.200.1", check=False)
+        nodes[0].machine.run("busybox", "arping", "-c1", "-w1", "-I", "orch-vxlan", "10.208.8.9", check=False)
+        assert carried(nodes[0]) == sent
+
+
+def carried(node: Node) -> int:
+    """Packets that left by the tunnel."""
+    link = json.loads(node.machine.run("ip", "-s", "-j", "link", "show", "orch-vxlan"))[0]
+    return link["stats64"]["tx"]["packets"]
+
+
+def test_a_node_that_moves_is_followed_and_one_that_is_gone_is_forgotten(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    with opened(machines, tmp_path, "vxlan", "vxlan", "vxlan") as (node, _, far):
+        node.set_peers(Peer("two", "192.0.2.9", (SUBNETS[1],)), peer_of(far))
+        assert "dst 192.0.2.9" in node.machine.run("bridge", "fdb", "show", "dev", "orch-vxlan")
+        assert "192.0.2.2" not in node.machine.run("bridge", "fdb", "show", "dev", "orch-vxlan")
+
+        node.set_peers(peer_of(far))
+        everything = node.machine.run("sh", "-c", "ip route; ip neigh; bridge fdb show dev orch-vxlan")
+        assert "10.208.8." not in everything
+        assert "192.0.2.9" not in everything
+        with serving(far.attach("a").netns, 80, "far"):
+            assert ask(node.attach("b").netns, far.attach("a").addresses[0], 80).startswith("far")
+
+
+def test_an_agent_that_returns_finds_the_tunnel_as_it_was_and_traffic_never_stopped(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    with opened(machines, tmp_path, "vxlan", "vxlan", "vxlan") as (node, _, far):
+        here, there = node.attach("a"), far.attach("b")
+        everything = (
+            "sh",
+            "-c",
+            "ip -d link show orch-vxlan; ip route; ip neigh show dev orch-vxlan; bridge fdb show dev orch-vxlan",
+        )
+        before = node.machine.run(*everything)
+        with serving(there.netns, 80, "far"):
+            node.kill()
+            assert ask(here.netns, there.addresses[0], 80).startswith("far")
+            node.start()
+            assert node.machine.run(*everything) == before
+            introduce(node, far)
+            assert ask(here.netns, there.addresses[0], 80).startswith("far")
+
+
+def test_a_tunnel_of_other_settings_is_made_anew(machines: list[Machine], tmp_path: Path) -> None:
+    with opened(machines[:1], tmp_path, "vxlan") as (node,):
+        node.kill()
+        again = Node(machines[0], node.folder, SUBNETS[0], mode="vxlan", vni=77, port=8472)
+        try:
+            assert "vxlan id 77 " in again.machine.run("ip", "-d", "link", "show", "orch-vxlan")
+            assert "dstport 8472" in again.machine.run("ip", "-d", "link", "show", "orch-vxlan")
+        finally:
+            again.end()
+
+
+def test_a_port_that_a_process_has_is_named_and_nodes_of_the_room_are_reached(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    with serving(machines[0].netns, 4790, "in the way", "udp"):
+        assert_only_the_far_is_cut_off(machines, tmp_path, "UDP port 4790 is taken")
+
+
+def test_a_device_that_is_in_the_way_is_named_and_nodes_of_the_room_are_reached(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    words = "link add x up type vxlan id 208 dstport 4790 local 192.0.2.1"
+    machines[0].run("sh", "-c", f"ip {words}")
+    assert_only_the_far_is_cut_off(machines, tmp_path, "another device has VNI 208")
+
+
+def assert_only_the_far_is_cut_off(machines: list[Machine], folder: Path, words: str) -> None:
+    with opened(machines[:2], folder, "auto", "auto", port=4790) as (node, neighbour):
+        with pytest.raises(NetworkError, match=f"node far cannot be reached: .*{words}"):
+            node.set_peers(peer_of(neighbour), Peer("far", "198.51.100.1", (SUBNETS[2],)))
+        with serving(neighbour.attach("a").netns, 80, "near"):
+            assert ask(node.attach("b").netns, "10.208.8.2", 80).startswith("near")
+
+
+def test_an_address_on_the_loopback_device_is_of_a_node_that_is_reached_by_its_links(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    machines[0].run("ip", "address", "add", "203.0.113.1/32", "dev", "lo")
+    node = Node(Machine(machines[0].netns, "203.0.113.1"), tmp_path / "one", SUBNETS[0], mode="vxlan")
+    try:
+        assert mtu(node.attach("web").netns) == 1450
+    finally:
+        node.end()
+
+
+@pytest.mark.parametrize("mode", ["auto", "route", "vxlan"])
+def test_a_node_with_a_subnet_of_each_family_gives_and_reaches_both(
+    machines: list[Machine], tmp_path: Path, mode: str
+) -> None:
+    """In `auto` mode the nodes know each other by IPv4 only: IPv6 goes through the tunnel."""
+    with ExitStack() as ending:
+        nodes = []
+        for number, machine in enumerate(machines[:2]):
+            both = f"{SUBNETS[number]} fd00:{number + 4}::/64"
+            node = Node(machine, tmp_path / str(number), both, mode=mode)
+            ending.callback(node.end)
+            nodes.append(node)
+        for node, other in (nodes, nodes[::-1]):
+            others = (six(other.machine.address),) if mode == "route" else ()
+            node.set_peers(Peer("x", other.machine.address, tuple(other.subnet.split()), others))
+        one, two = (node.attach("web") for node in nodes)
+        assert two.addresses == ("10.208.8.2", "fd00:5::2")
+        for address in two.addresses:
+            ping = ("busybox", "ping", "-c1", "-W2", address)
+            run_in(one.netns, *ping)
+            nodes[0].machine.run(*ping)
+        way = nodes[0].machine.run("ip", "-6", "route", "get", "fd00:5::2")
+        assert f"dev {'uplink' if mode == 'route' else 'orch-vxlan'}" in way
+
+
+def test_a_subnet_more_takes_no_address_from_who_runs(machines: list[Machine], tmp_path: Path) -> None:
+    with opened(machines[:1], tmp_path, "auto") as (node,):
+        before = node.attach("old")
+        node.kill()
+        again = Node(machines[0], node.folder, f"{SUBNETS[0]} fd00:4::/64")
+        try:
+            assert again.attach("old") == before
+            assert again.attach("new").addresses[1].startswith("fd00:4::")
+        finally:
+            again.end()
+
+
+def test_a_thousand_nodes_are_programmed_and_a_change_costs_what_has_changed(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    subnets = list(ip_network("10.208.0.0/12").subnets(new_prefix=22))[2:1002]
+    peers = [
+        Peer(f"n{at}", f"198.51.{100 + at // 250}.{at % 250 + 2}", (str(net),))
+        for at, net in enumerate(subnets)
+    ]
+    with opened(machines[:1], tmp_path, "vxlan") as (node,):
+        node.set_peers(*peers)
+        count = "ip route show proto 79 dev orch-vxlan | wc -l; ip neigh show dev orch-vxlan | wc -l; "
+        count += "bridge fdb show dev orch-vxlan | wc -l"
+        assert node.machine.run("sh", "-c", count).split() == ["1000", "1000", "1000"]
+
+        moved = [Peer(peers[0].node, "198.51.200.1", peers[0].subnets), *peers[2:]]
+        with monitoring(machines[0]) as changed:
+            node.set_peers(*moved)
+            node.set_peers(*moved)
+        told = "".join(changed)
+        assert "198.51.200.1" in told
+        assert all(each in told for each in ("10.208.12.0/22", "10.208.12.1", "198.51.100.3"))
+        assert len(changed) <= 5, told
+
+        node.set_peers()
+        assert node.machine.run("sh", "-c", count).split() == ["0", "0", "0"]
+
+
+@contextmanager
+def monitoring(machine: Machine) -> Iterator[list[str]]:
+    """What changes meanwhile of routes, neighbours and forwarding entries."""
+    watch = subprocess.Popen(
+        ["nsenter", f"--net={machine.netns}", "ip", "monitor", "route", "neigh"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    changed: list[str] = []
+    try:
+        assert watch.stdout is not None
+        while True:  # until it is known to listen
+            machine.run("ip", "route", "replace", "203.0.113.77/32", "dev", "uplink")
+            machine.run("ip", "route", "delete", "203.0.113.77/32", "dev", "uplink")
+            if "203.0.113.77" in watch.stdout.readline():
+                break
+        yield changed
+        machine.run("ip", "route", "replace", "203.0.113.78/32", "dev", "uplink")
+        while "203.0.113.78" not in (line := watch.stdout.readline()):
+            changed += [line] if "203.0.113.77" not in line and "fe80" not in line else []
+        machine.run("ip", "route", "delete", "203.0.113.78/32", "dev", "uplink")
+    finally:
+        watch.kill()
+        watch.wait()
+        if watch.stdout:
+            watch.stdout.close()
+
+
+def test_cleanup_leaves_nothing_of_the_tunnel(machines: list[Machine], tmp_path: Path) -> None:
+    def picture() -> str:
+        more = machines[0].run(
+            "sh", "-c", "ip -6 route | grep -v fe80; bridge fdb; ip neigh show nud permanent"
+        )
+        return machines[0].picture() + more
+
+    before = picture()
+    node = Node(machines[0], tmp_path / "one", SUBNETS[0], mode="auto")
+    try:
+        node.set_peers(
+            *(Peer("x", each, (subnet,)) for each, subnet in zip(ADDRESSES[1:], SUBNETS[1:], strict=True))
+        )
+        node.attach("web")
+    finally:
+        node.cleanup()
+    assert picture() == before
+    assert network_lab.mounts(tmp_path) == []
