@@ -50,7 +50,7 @@ def _own(results: Any, node: str) -> Iterator[str]:
     mine = [each for each in results if getattr(each, "from") == node]
     names = [each for each in mine if each.what in {"dns", "outside"}]
     bad = [each.what for each in names if each.error]
-    yield "ok" if not bad else "no names" if "dns" in bad else "no outside names"
+    yield "ok" if not bad else "fails" if "dns" in bad else "cluster only"
     for what in ("virtual", "published"):
         tried = [each for each in mine if each.what == what]
         good = sum(not each.error for each in tried)

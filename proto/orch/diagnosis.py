@@ -54,14 +54,16 @@ def diagnose(
         for (source, target), tried in sorted(pairs.items())
         if source in by_node and target in by_node
     }
-    found.problems += _both_ways(causes)
+    found.problems += _both_ways(causes, frozenset(place.node for place in by_node.values() if place.is_full))
     return found
 
 
-def _both_ways(causes: Mapping[tuple[str, str], Mapping[Cause, str]]) -> Iterator[str]:
-    """What is so in both directions is said once."""
+def _both_ways(causes: Mapping[tuple[str, str], Mapping[Cause, str]], full: frozenset[str]) -> Iterator[str]:
+    """What is so in both directions is said once. `full`: nodes that take no new connection."""
     for (source, target), found in causes.items():
         back = causes.get((target, source), {})
+        if full & {source, target}:
+            continue  # it follows from that
         for cause, sentence in found.items():
             if cause not in back:
                 yield f"{source} → {target}: {sentence}"

@@ -12,17 +12,19 @@ import sys
 from pathlib import Path
 
 from agent.linux import constants, syscalls
+from agent.answers.reaching import watch
 from agent.network import attachment
 from agent.network.network import Network
 from agent.network.peering import Mode, Underlay
 from orch import wire
-from orch.model.assignment import EndpointSection
+from orch.model.assignment import EndpointSection, PeerNode
 from orch.model.names import ServiceName
 
 VALUES = {"publish": attachment.Published, "set_peers": attachment.Peer}
 
 
 owners: dict[str, ServiceName] = {}
+watches: list[watch.Watch] = []
 
 
 async def obey(network: Network, call: str, arguments: list) -> object:
@@ -43,12 +45,24 @@ async def obey(network: Network, call: str, arguments: list) -> object:
         return None
     if call == "verify_policy":
         return await network.verify_policy()
+    if call == "look":
+        return await look(network, *arguments)
     if call == "problems":
         return list(network.problems())
     if call in VALUES:
         arguments[-1] = [VALUES[call](**each) for each in arguments[-1]]
     result = await getattr(network, call)(*arguments)
     return dataclasses.asdict(result) if result is not None else None
+
+
+async def look(network: Network, address: str, gateway: str, peers: list) -> list:
+    """The problems that the agent's watch finds; it remembers what it saw before."""
+    others = [PeerNode(each["node"], each["address"], tuple(each["subnets"])) for each in peers]
+    here = watch.Surroundings("me", address, gateway, others, network)
+    if not watches:
+        watches.append(watch.Watch(lambda: here))
+    await watches[0].look()
+    return list(watches[0].problems())
 
 
 def section_of(text: str) -> EndpointSection:

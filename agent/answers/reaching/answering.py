@@ -44,7 +44,8 @@ class Reaching:
 
     def _told(self, own: place.Place, troubles: list[str]) -> pb.NetPlace:
         count, most = place.conntrack()
-        if most and count >= most * ALMOST_FULL:
+        is_full = most > 0 and count >= most * ALMOST_FULL
+        if is_full:
             troubles.append(conntrack_words(most))
         with place.plain() as link:
             node_mtu = place.mtu_of(link, place.own_link(self._address()))
@@ -55,6 +56,7 @@ class Reaching:
             mtu=own.mtu,
             node_mtu=node_mtu,
             problems=troubles,
+            is_full=is_full,
         )
 
 
