@@ -171,8 +171,11 @@ async def _ours(folder: Path, ports: tuple[int, int]) -> AsyncIterator[_Ours]:
 @contextlib.contextmanager
 def _haproxy(path: Path, text: str) -> Iterator[int]:
     path.write_text(text)
-    running = subprocess.Popen(
-        [process.program(), "-db", "-q", "-f", str(path)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    running = subprocess.Popen(  # in a session of its own, as ours: the kernel shares out time by session
+        [process.program(), "-db", "-q", "-f", str(path)],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield running.pid
