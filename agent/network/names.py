@@ -5,14 +5,13 @@ is something new in it.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from agent.network import names_process
+from agent.network import names_doors, names_process
 from agent.network.attachment import NetworkError
 from agent.network.names_file import NamesFile
 
@@ -41,6 +40,8 @@ class Names:
         it is to outlive the agent.
         """
         self._folder = folder
+        self._addresses = [each.partition("/")[0] for each in subnets]
+        self._doors = names_doors.Doors()
         self._arguments = (str(resolv_conf), names_process.code(), ",".join(ranges) or "-", *subnets)
         self._settle = settle
         self._file = NamesFile(folder / "services")
@@ -70,6 +71,7 @@ class Names:
     def close(self) -> None:
         """Watches it no longer; it goes on."""
         self._leave()
+        self._doors.close()
         if self._revival is not None:
             self._revival.cancel()
 
@@ -83,26 +85,40 @@ class Names:
         said = await names_process.say(self._folder, "hello")
         if said is None or said.split(" ", 2)[-1] != " ".join(self._arguments):
             if said is not None:
-                await names_process.say(self._folder, "end")
+                await self._replace(said)
             await asyncio.to_thread(names_process.wait_unlocked, self._folder)
+            if not self._doors:
+                self._doors = names_doors.opened(self._addresses)
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                self._process, verdict = await names_process.spawn(self._folder, self._arguments)
-            if verdict != "ok":
-                raise NetworkError(verdict or f"orch-dns ended at once: see {self._folder / 'log'}")
-            said = await names_process.say(self._folder, "hello")
+                self._process, verdict = await names_process.spawn(
+                    self._folder, self._arguments, self._doors.descriptors
+                )
+            said = await names_process.say(self._folder, "hello") if verdict == "ok" else None
+            if said is None:
+                raise NetworkError(
+                    verdict.removeprefix("ok") or f"orch-dns ended at once: see {self._folder}/log"
+                )
+        elif not self._doors:
+            self._doors = await asyncio.to_thread(names_doors.of, self._folder)
         self._watch(said)
 
-    def _watch(self, said: str | None) -> None:
+    async def _replace(self, said: str) -> None:
+        """One of another version ends; where it listens as we would, questions wait for the next one."""
+        if not self._doors and said.split(" ")[5:] == list(self._arguments[3:]):
+            self._doors = await asyncio.to_thread(names_doors.of, self._folder)
+        await names_process.say(self._folder, "end")
+
+    def _watch(self, said: str) -> None:
         """Notices its end at once, also where another agent started it."""
-        if said is None:
-            return
         self._leave()
         self._since = asyncio.get_running_loop().time()
         pid = int(said.split(" ")[1])
         self._settle(pid)
-        with contextlib.suppress(ProcessLookupError):
+        try:
             self._pidfd = os.pidfd_open(pid)
-            asyncio.get_running_loop().add_reader(self._pidfd, self._lost)
+        except ProcessLookupError:
+            raise NetworkError(f"orch-dns ended at once: see {self._folder}/log") from None
+        asyncio.get_running_loop().add_reader(self._pidfd, self._lost)
 
     def _leave(self) -> None:
         if self._pidfd >= 0:

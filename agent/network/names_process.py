@@ -25,19 +25,21 @@ def code() -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-async def spawn(folder: Path, arguments: Sequence[str]) -> tuple[subprocess.Popen[bytes], str]:
+async def spawn(
+    folder: Path, arguments: Sequence[str], doors: Sequence[int]
+) -> tuple[subprocess.Popen[bytes], str]:
     """The process and its first line. It gets a session of its own, for it outlives the agent."""
     reader, writer = os.pipe()
     try:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(  # noqa: ASYNC220  returns once the child runs; nobody waits for its end
-                _command(folder, writer, arguments),
+                _command(folder, (writer, *doors), arguments),
                 env={"PYTHONPATH": str(_SOURCE_ROOT), "PATH": os.defpath},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(writer,),
+                pass_fds=(writer, *doors),
                 start_new_session=True,
             )
     except BaseException:
@@ -90,10 +92,11 @@ def wait_unlocked(folder: Path, patience_seconds: float = WORD_TIMEOUT_SECONDS) 
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _command(folder: Path, ready: int, arguments: Sequence[str]) -> list[str]:
+def _command(folder: Path, descriptors: Sequence[int], arguments: Sequence[str]) -> list[str]:
     """Without site packages: it needs none, and starts in half the time."""
     resolv_conf, *rest = arguments
-    return [sys.executable, "-S", "-m", "agent.network.dns", str(folder), resolv_conf, str(ready), *rest]
+    passed = ",".join(map(str, descriptors))
+    return [sys.executable, "-S", "-m", "agent.network.dns", str(folder), resolv_conf, passed, *rest]
 
 
 async def _first_line(pipe: int) -> str:

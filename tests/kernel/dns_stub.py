@@ -1,17 +1,23 @@
-"""A resolver of the outside world: answers every A with 203.0.113.5; long.example is too long for a datagram.
+"""A resolver of the outside world: answers every A with one address; long.example is too long for a datagram.
 
-Names of silent.example get no answer; the second argument is a file in which it notes what it was asked.
+Names with `silent` in them get no answer, those with `slow` a late one. Arguments: the address to listen on, a file in
+which it notes what it was asked, and the address that it answers or the word for what it fails with.
 """
 
 import socket
 import struct
 import sys
 import threading
+import time
 from pathlib import Path
 
 import dns.flags
 import dns.message
+import dns.rcode
 import dns.rrset
+
+ANSWER = sys.argv[3] if len(sys.argv) > 3 else "203.0.113.5"
+SLOW_SECONDS = 2.0
 
 
 def reply(data: bytes, asked: str, limit: int = 65535) -> bytes:
@@ -20,11 +26,13 @@ def reply(data: bytes, asked: str, limit: int = 65535) -> bytes:
     with Path(asked).open("a") as notes:
         notes.write(name + "\n")
     response = dns.message.make_response(query, recursion_available=True)
-    if name == "long.example.":
+    if not ANSWER[0].isdigit():
+        response.set_rcode(dns.rcode.from_text(ANSWER))
+    elif name == "long.example.":
         texts = [f"203.0.{part // 250}.{part % 250}" for part in range(400)]
         response.answer.append(dns.rrset.from_text_list(name, 60, "IN", "A", texts))
     else:
-        response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", "203.0.113.5"))
+        response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", ANSWER))
     wire = response.to_wire(max_size=65535)
     if len(wire) > limit:
         response.answer.clear()
@@ -41,16 +49,25 @@ def serve_datagrams(address: str, asked: str) -> None:
     while True:
         data, asker = datagrams.recvfrom(4096)
         if b"silent" not in data:
-            datagrams.sendto(reply(data, asked, 1232), asker)
+            wire = reply(data, asked, 1232)
+            delay = SLOW_SECONDS if b"slow" in data else 0.0
+            threading.Timer(delay, datagrams.sendto, (wire, asker)).start()
 
 
 def serve_streams(listener: socket.socket, asked: str) -> None:
     while True:
         connection, _ = listener.accept()
-        with connection:
-            (length,) = struct.unpack("!H", connection.recv(2))
-            wire = reply(connection.recv(length), asked)
-            connection.sendall(struct.pack("!H", len(wire)) + wire)
+        threading.Thread(target=serve_stream, args=(connection, asked), daemon=True).start()
+
+
+def serve_stream(connection: socket.socket, asked: str) -> None:
+    with connection:
+        (length,) = struct.unpack("!H", connection.recv(2))
+        data = connection.recv(length)
+        wire = reply(data, asked)
+        if b"slow" in data:
+            time.sleep(SLOW_SECONDS)
+        connection.sendall(struct.pack("!H", len(wire)) + wire)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ for name, kind, way in questions:
 """
 
 
+ASK_ON = """
+import sys
+import dns.message, dns.query
+def answered(ask):
+    for _ in range(3):  # as libc does: the one that was being answered is lost, an unreachable port fails at once
+        try:
+            return bool(ask(dns.message.make_query("web.default.orch", "A"), sys.argv[1], timeout=5).answer)
+        except Exception:
+            pass
+for way in sys.stdin:
+    print(answered(getattr(dns.query, way.strip())), flush=True)
+"""
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[tuple[Node, Attached, Path, Machine]]:
     """A node with a task, and a resolver on another machine."""
@@ -42,27 +57,28 @@ def world(tmp_path: Path) -> Iterator[tuple[Node, Attached, Path, Machine]]:
         resolvers, asked = tmp_path / "resolv.conf", tmp_path / "asked"
         resolvers.write_text("search example\nnameserver 10.208.4.1\nnameserver 192.0.2.53\n")
         asked.write_text("")
-        stub = Path(__file__).with_name("dns_stub.py")
-        command = [
-            "nsenter",
-            f"--net={machines[1].netns}",
-            sys.executable,
-            str(stub),
-            "192.0.2.53",
-            str(asked),
-        ]
-        outside = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         node = None
-        try:
-            assert outside.stdout.readline() == "ready\n"
-            node = Node(machines[0], tmp_path / "one", "10.208.4.0/22", 2, resolv_conf=str(resolvers))
-            yield node, node.attach("web.1"), asked, machines[1]
-        finally:
-            outside.kill()
-            outside.wait()
-            outside.stdout.close()
-            if node is not None:
-                node.end()
+        with a_resolver(machines[1].netns, "192.0.2.53", asked):
+            try:
+                node = Node(machines[0], tmp_path / "one", "10.208.4.0/22", 2, resolv_conf=str(resolvers))
+                yield node, node.attach("web.1"), asked, machines[1]
+            finally:
+                if node is not None:
+                    node.end()
+
+
+@contextmanager
+def a_resolver(netns: str, address: str, asked: Path, *says: str) -> Iterator[None]:
+    """See dns_stub.py."""
+    command = [sys.executable, str(Path(__file__).with_name("dns_stub.py")), address, str(asked), *says]
+    stub = subprocess.Popen(["nsenter", f"--net={netns}", *command], stdout=subprocess.PIPE, text=True)
+    try:
+        assert stub.stdout.readline() == "ready\n"
+        yield
+    finally:
+        stub.kill()
+        stub.wait()
+        stub.stdout.close()
 
 
 def told(**services: list[str]) -> dict[str, str]:
@@ -73,8 +89,8 @@ def told(**services: list[str]) -> dict[str, str]:
     }
 
 
-def look_up(task: Attached, *questions: tuple[str, str, str]) -> list[list[object]]:
-    output = run_in(task.netns, sys.executable, "-c", ASK, task.gateway, json.dumps(questions))
+def look_up(task: Attached, *questions: tuple[str, str, str], netns: str = "") -> list[list[object]]:
+    output = run_in(netns or task.netns, sys.executable, "-c", ASK, task.gateway, json.dumps(questions))
     return [json.loads(line) for line in output.splitlines()]
 
 
@@ -165,6 +181,32 @@ def test_an_orch_dns_killed_under_an_idle_agent_is_started_again(
     answers = (look_up(task, ("web.default.orch", "A", "udp quick")) for _ in range(40))
     assert ["NOERROR", ["10.208.4.7"]] in (answer[0] for answer in answers)
     assert node.dns_pid() != killed
+
+
+def test_no_question_is_lost_while_orch_dns_is_killed(world: tuple[Node, Attached, Path, Machine]) -> None:
+    node, task, _, _ = world
+    node.call("set_names", told(web=["10.208.4.7"]))
+    node.kill()
+    node.start()
+    asking = subprocess.Popen(
+        ["nsenter", f"--net={task.netns}", sys.executable, "-c", ASK_ON, task.gateway],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for way in ("udp", "tcp", "udp"):
+            killed = node.dns_pid()
+            os.kill(killed, signal.SIGKILL)
+            asking.stdin.write(f"{way}\n")
+            asking.stdin.flush()
+            assert asking.stdout.readline() == "True\n"
+            assert node.dns_pid() != killed
+    finally:
+        asking.kill()
+        asking.wait()
+        asking.stdin.close()
+        asking.stdout.close()
 
 
 def test_a_name_server_in_the_way_is_said_so(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 hello     who serves here, and on what
 reload    read all services again; the old ones are answered until the new ones are all there
 more      read what was appended to the file
+doors     the sockets on which it listens, for an agent that came later
 end       leave
 """
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent.network.dns.loop import Loop
 
@@ -20,8 +21,11 @@ _Say = Callable[[str], None]
 class Control:
     """Listens for words and has them obeyed."""
 
-    def __init__(self, loop: Loop, path: str, obey: Callable[[str, _Say], None]) -> None:
-        """`obey` gets a word, and where its answer goes, now or later."""
+    def __init__(
+        self, loop: Loop, path: str, obey: Callable[[str, _Say], None], doors: Sequence[int] = ()
+    ) -> None:
+        """`obey` gets any other word, and where its answer goes, now or later."""
+        self._doors = doors
         self._loop = loop
         self._obey = obey
         _remove(path)
@@ -47,6 +51,10 @@ class Control:
             word = connection.recv(_WORD_BYTES).decode("ascii").strip()
         except (OSError, ValueError):
             connection.close()
+            return
+        if word == "doors":
+            with connection:
+                socket.send_fds(connection, [b"ok\n"], self._doors)
             return
         self._obey(word, lambda said: _answer(connection, said))
 

@@ -16,18 +16,20 @@ from agent.network.dns.streams import Streams
 from agent.network.dns.table import Table
 from agent.network.dns.zone import Zone
 
-PORT = 53
-_BACKLOG = 256
-
 
 class Server:
     """`folder` holds the services and the unix socket."""
 
-    def __init__(self, folder: str, resolv_conf: str, code: str, ranges: str, subnets: Sequence[str]) -> None:
-        """Listens from here on. `subnets` are the tasks' own with our address in each, as 10.208.4.1/22.
-
-        Raises OSError where an address or the port is not to be had.
-        """
+    def __init__(
+        self,
+        folder: str,
+        resolv_conf: str,
+        code: str,
+        ranges: str,
+        subnets: Sequence[str],
+        doors: Sequence[socket.socket],
+    ) -> None:
+        """Answers what comes to the doors, which are bound. `subnets` are the tasks' own with our address in each."""
         self._identity = " ".join(("ok", str(os.getpid()), resolv_conf, code, ranges, *subnets))
         self._addresses = [each.partition("/")[0] for each in subnets]
         self._own = [Range(each) for each in subnets]
@@ -38,24 +40,21 @@ class Server:
         while not self._memory.step():
             pass
         self._zone = Zone(self._memory.table, self._is_clusters)
-        for address in self._addresses:
-            self._listen(address)
-        self._control = Control(self._loop, f"{folder}/control.sock", self._obey)
+        for each in doors:
+            self._listen(each)
+        descriptors = [each.fileno() for each in doors]
+        self._control = Control(self._loop, f"{folder}/control.sock", self._obey, descriptors)
 
     def run(self) -> None:
         """Until the agent says `end`."""
         self._loop.run()
 
-    def _listen(self, address: str) -> None:
-        family = upstream.family(address)
-        bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        bound.bind((address, PORT))
-        self._loop.watch(bound, Datagrams(bound, self._answer_datagram).read)
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, PORT))
-        listener.listen(_BACKLOG)
-        self._loop.watch(listener, Streams(self._loop, listener, self._answer_stream).accept)
+    def _listen(self, door: socket.socket) -> None:
+        door.setblocking(False)
+        if door.type == socket.SOCK_DGRAM:
+            self._loop.watch(door, Datagrams(door, self._answer_datagram).read)
+        else:
+            self._loop.watch(door, Streams(self._loop, door, self._answer_stream).accept)
 
     def _answer_datagram(self, data: bytes, client: str, say: Callable[[bytes], None]) -> None:
         self._answer(data, client, say, streamed=False)
