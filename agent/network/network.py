@@ -98,7 +98,13 @@ class Network:
             addresses,
             Firewall(_place(parsed, cluster_range, service_range)),
             policy.of_node(topology.BRIDGE, cluster_range, service_range, parsed),
-            names.Names(run_dir / "dns", [each.own for each in parsed], [cluster_range], resolv_conf, settle),
+            names.Names(
+                run_dir / "dns",
+                [each.own for each in parsed],
+                [cluster_range, service_range],
+                resolv_conf,
+                settle,
+            ),
         )
         try:
             await network._adopt()

@@ -182,3 +182,44 @@ def test_questions_of_one_task_that_nobody_answers_keep_no_other_waiting(world: 
     finally:
         flood.kill()
         flood.wait()
+
+
+FLOOD = """
+import os, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 53))
+head, end = bytes.fromhex("000101000001000000000000"), bytes.fromhex("0000010001")
+good = head + b"\\x03web\\x07default\\x04orch" + end
+packets = [good, os.urandom(300), good[:-5], head + b"\\xc0\\x0c" + end[1:], good.replace(b"orch", b"evil")]
+print("begun", flush=True)
+while True:
+    for packet in packets:
+        try:
+            s.send(packet)
+        except OSError:
+            pass
+"""
+
+
+def test_a_flood_of_one_task_starves_no_other_and_takes_no_memory(world: World) -> None:
+    node, task, _, _ = world
+    node.call("set_names", told(web=["10.208.4.7"]))
+    other = node.attach("other.1")
+    flood = subprocess.Popen(
+        ["nsenter", f"--net={other.netns}", sys.executable, "-S", "-c", FLOOD, other.gateway],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert flood.stdout.readline() == "begun\n"
+        questions = [("web.default.orch", "A", "udp"), ("web.default.orch", "A", "tcp")] * 50
+        assert look_up(task, *questions) == [["NOERROR", ["10.208.4.7"]]] * 100
+        rollup = Path(f"/proc/{node.dns_pid()}/smaps_rollup").read_text()
+        assert (
+            next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) < 20 * 1024
+        )
+    finally:
+        flood.kill()
+        flood.wait()
+        flood.stdout.close()
+    assert "fault" not in (node.folder / "run/dns/log").read_text()
