@@ -50,6 +50,8 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
         self.history: list[tuple[float, TaskStatus]] = []
         self.acknowledged: dict[str, list[pb.Acknowledgement]] = {}
         self.heartbeats = 0
+        self.problems: tuple[str, ...] = ()
+        """Of the last heartbeat."""
         self.stores = True
         self.batches = 0
         self.heartbeat_interval = 0.2
@@ -176,6 +178,11 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
         assert self.hello is not None
         return self.hello
 
+    async def wait_problem(self, word: str) -> str:
+        """What the node says is wrong, with this word in it."""
+        await self.wait(lambda: any(word in each for each in self.problems))
+        return next(each for each in self.problems if word in each)
+
     def describe(self) -> str:
         return "; ".join(f"{s.id} {s.state.name} {s.reason} {s.message}" for s in self.statuses.values())
 
@@ -233,6 +240,7 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
         match message.WhichOneof("kind"):
             case "heartbeat":
                 self.heartbeats += 1
+                self.problems = tuple(message.heartbeat.problems)
                 down.put_nowait(pb.SessionDown(heartbeat=pb.Heartbeat(sequence=self.heartbeats)))
             case "statuses":
                 self.batches += 1
