@@ -60,9 +60,8 @@ def after(wanted: Wanted, now: seen.Seen, places: config.Places) -> seen.Seen:
             each.name: seen.SeenServer(each.address, each.port, each.weight) for each in backend.servers
         }
         servers[backend.name] = there
-    return seen.Seen(
-        config.structure(wanted, places), servers, config.maps(wanted), certificates(wanted, places)
-    )
+    structure = now.structure or config.structure(wanted, places)
+    return seen.Seen(structure, servers, config.maps(wanted), certificates(wanted, places))
 
 
 def certificates(wanted: Wanted, places: config.Places) -> dict[str, str]:

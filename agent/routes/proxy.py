@@ -116,17 +116,12 @@ class Proxy:
         if now is None:
             now = await self._look() if self._pid is not None else seen.Seen()
         steps = decide.decide(self._wanted, now, self._places)
-        await asyncio.to_thread(self._write)
         if any(isinstance(each, decide.Reload) for each in steps):
             await self._renew()
+        elif steps:
+            await self._change(now, [each for each in steps if isinstance(each, decide.Say)])
         else:
-            try:
-                self._seen = None
-                await control.say(self._socket, [each for each in steps if isinstance(each, decide.Say)])
-                self._seen = decide.after(self._wanted, now, self._places)
-            except control.Refused as refusal:
-                _log.warning("%s: a new one takes over", refusal)
-                await self._renew()
+            self._seen = now
         if self._places == self._given:
             self._trouble = ""
         else:
@@ -152,9 +147,22 @@ class Proxy:
             https_port=0 if self._given.https_port in taken else self._given.https_port,
         )
 
+    async def _change(self, now: seen.Seen, steps: list[decide.Say]) -> None:
+        """At run time; the files, for who begins later, come second."""
+        self._seen = None
+        try:
+            await control.say(self._socket, steps)
+        except control.Refused as refusal:
+            _log.warning("%s: a new one takes over", refusal)
+            await self._renew()
+            return
+        self._seen = decide.after(self._wanted, now, self._places)
+        await asyncio.to_thread(self._write)
+
     async def _renew(self) -> None:
         """A new process takes over."""
         self._seen = None
+        await asyncio.to_thread(self._write)
         before = self._pid
         structure = config.structure(self._wanted, self._places)
         self._forget()  # it will end, and not by itself
