@@ -39,7 +39,7 @@ spec:
   replicas: 6
   image: {image}
   ports: [{{target: 8080}}]
-  restart: {{policy: never}}
+  restart: {{attempts: 0}}
   rollout: {{minReady: 0s}}
 """
 
@@ -101,6 +101,7 @@ class _Monitor:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         self._out = process.stdout.fileno()
+        self._rest = ""
         self.at = 0.0
 
     def wait_gone(self, address: str) -> None:
@@ -111,7 +112,7 @@ class _Monitor:
             if not ready and self.at:
                 return
             if ready:
-                lines = os.read(self._out, 1 << 20).decode(errors="replace").splitlines()
+                *lines, self._rest = (self._rest + os.read(self._out, 1 << 20).decode()).split("\n")
                 if any(line.startswith("delete") and address in line for line in lines):
                     self.at = self.at or time.monotonic()
         if not self.at:
