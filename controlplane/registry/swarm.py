@@ -43,10 +43,15 @@ class Swarm:
     def source(
         self, digest: str, asks: Peer, now: float, *, failed: Collection[str] = (), direct: bool = False
     ) -> Peer | None:
-        """Where this node is to get the blob; None: from us. Nodes that failed it are asked by nobody any more."""
+        """Where this node is to get the blob; None: from us.
+
+        A node that failed the one that was sent there is asked by nobody any more, for no blob, until it asks itself.
+        """
         members = self._current(digest, now)
-        for name in failed:
-            members.pop(name, None)
+        before = members.get(asks.name)
+        if before and before.source and before.source in failed:
+            for others in self._blobs.values():
+                others.pop(before.source, None)
         found = None if direct else _choose(members, asks.name)
         members[asks.name] = _Member(asks, found.name if found else "", now)
         return found

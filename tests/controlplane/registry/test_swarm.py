@@ -62,6 +62,27 @@ def test_who_fails_one_is_asked_by_nobody_any_more() -> None:
     assert asked.source("sha256:a", node(3), NOW) != node(0)
 
 
+def test_who_failed_is_asked_for_no_other_blob_either() -> None:
+    asked = Swarm()
+    for blob in ("sha256:a", "sha256:b"):
+        for n in range(3):
+            asked.source(blob, node(n), NOW)
+
+    asked.source("sha256:a", node(2), NOW, failed=["n0"])
+
+    assert asked.source("sha256:b", node(3), NOW) is None, "there is room for another in place of n0"
+
+
+def test_nobody_is_slandered_by_one_that_was_not_sent_there() -> None:
+    asked = Swarm()
+    for n in range(2):
+        asked.source("sha256:a", node(n), NOW)
+
+    asked.source("sha256:a", node(9), NOW, failed=["n0", "n1"])
+
+    assert [asked.source("sha256:a", node(n), NOW) for n in (3, 4)] == [node(1), node(0)]
+
+
 def test_who_wants_nobody_elses_gets_it_from_the_control_plane() -> None:
     asked = Swarm()
     for n in range(10):
