@@ -126,7 +126,8 @@ def test_images_that_a_node_lets_go_are_told_and_those_of_its_services_history_s
         cluster.delete("svc/fetched")
 
         told = cluster.told("ImagesRemoved", "events", "node/node-4")
-        assert re.search(r"removed 1 image that nothing needs, [678] MB of layers: [\d.:]+/fetched@[0-9a-f]{12}", told), told
+        went = r"removed 1 image that nothing needs, [678] MB of layers: [\d.:]+/fetched@[0-9a-f]{12}"
+        assert re.search(went, told), told
         assert "/fetched " not in held(cluster)
         assert held(cluster).count("/web ") == 2, "what runs, and what an undo would run"
         with registry_stopped(cluster):
