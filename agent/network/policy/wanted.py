@@ -113,12 +113,12 @@ class IsOurs:
     """Whether an address is of this node's tasks."""
 
     def __init__(self, prefixes: Mapping[int, int]) -> None:
-        """Networks as numbers by their masks, so that a hundred thousand addresses are asked quickly."""
+        """Mask → network, as numbers, so that a hundred thousand addresses are asked quickly."""
         self._prefixes = prefixes
 
     def __call__(self, address: str) -> bool:
         number = _number(address)
-        return any(number & mask == network for network, mask in self._prefixes.items())
+        return any(number & mask == network for mask, network in self._prefixes.items())
 
 
 def possible(address: str, sets: frozenset[str]) -> Iterator[Element]:
