@@ -13,7 +13,7 @@ from agent.network.kernel import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, Message
 from agent.network.peering import Changes, Entries, Forwarding, Neighbour, Route, Way
 
 # linux/rtnetlink.h, linux/neighbour.h, linux/if_link.h, linux/if_arp.h
-RTM_GETLINK = 18
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RT_TABLE_MAIN, RTN_UNICAST, RTNH_F_ONLINK, RTM_F_FIB_MATCH = 254, 1, 4, 0x2000
@@ -187,6 +187,11 @@ def ports(conversation: kernel.Socket, bridge: int) -> Iterator[tuple[str, int]]
             yield name(body), mtu(body)
 
 
+def is_ours(route: bytes) -> bool:
+    """Whether a route is one that we made."""
+    return bool(_ROUTE.unpack_from(route)[5] == OUR_PROTOCOL)
+
+
 def is_loopback(link: bytes) -> bool:
     """Whether packets never leave the machine by it."""
     return bool(_LINK.unpack_from(link)[3] & IFF_LOOPBACK)
@@ -199,7 +204,7 @@ def mtu(link: bytes) -> int:
 
 def name(link: bytes) -> str:
     """Of a link."""
-    return kernel.attributes(link, _LINK.size)[IFLA_IFNAME].rstrip(b"\0").decode()
+    return kernel.attributes(link, _LINK.size).get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
 
 
 def _neighbours(conversation: kernel.Socket, tunnel: int) -> Iterator[Neighbour]:

@@ -119,17 +119,17 @@ class Socket:
                 yield sequence - first, _code(body) if kind == NLMSG_ERROR else 0, body
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
-        data = self._socket.recv(_RECEIVE_BYTES)
-        at = 0
-        while at + HEADER.size <= len(data):
-            length, kind, _, sequence, _ = HEADER.unpack_from(data, at)
-            yield kind, sequence, data[at + HEADER.size : at + length]
-            at += (length + 3) & ~3
+        return _parts(self._socket.recv(_RECEIVE_BYTES))
 
 
 def packed(kind: int, flags: int, body: bytes) -> bytes:
     """A message without its sequence number."""
     return HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | flags, 0, 0) + body
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The kinds and bodies of what was said in one go."""
+    return ((kind, body) for kind, _, body in _parts(data))
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -145,6 +145,14 @@ def attributes(body: bytes, at: int) -> dict[int, bytes]:
         found[kind & 0x3FFF] = body[at + 4 : at + length]
         at += max(4, (length + 3) & ~3)
     return found
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    at = 0
+    while at + HEADER.size <= len(data):
+        length, kind, _, sequence, _ = HEADER.unpack_from(data, at)
+        yield kind, sequence, data[at + HEADER.size : at + length]
+        at += (length + 3) & ~3
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:

@@ -60,6 +60,7 @@ class Link:
     kind: str
     mtu: int
     master: int
+    is_up: bool = False
     addresses: tuple[str, ...] = field(default=())
     tunnel: Tunnel | None = None
 
@@ -240,6 +241,7 @@ def _link(message: Any, addresses: dict[int, list[str]]) -> Link:
         kind=(info.get_attr("IFLA_INFO_KIND") or "") if info else "",
         mtu=message.get_attr("IFLA_MTU"),
         master=message.get_attr("IFLA_MASTER") or 0,
+        is_up=bool(message["flags"] & IFF_UP),
         addresses=tuple(addresses.get(message["index"], ())),
         tunnel=_tunnel(message, info),
     )

@@ -109,6 +109,7 @@ class Network:
         try:
             await network._adopt()
         except BaseException:
+            await network._peers.close()
             await workbench.close()
             raise
         return network
@@ -191,11 +192,12 @@ class Network:
 
     def problems(self) -> tuple[str, ...]:
         """What of the node keeps its network from being as it should, a sentence each; empty where nothing does."""
-        return (*self._firewall.problems(), *self._obstacles)
+        return (*self._firewall.problems(), *self._peers.problems, *self._obstacles)
 
     async def look_around(self) -> None:
         """What others have done to the node's packet rules and settings is mended, or becomes a problem."""
         await self._firewall.verify()
+        await self._peers.look_again()
         self._obstacles = await asyncio.to_thread(obstacles.look)
 
     async def verify_policy(self) -> bool:
@@ -230,6 +232,7 @@ class Network:
         await self._pool.close()
         self._resolver.close()
         self._policy.close()
+        await self._peers.close()
         await self._workbench.close()
 
     async def cleanup(self) -> None:

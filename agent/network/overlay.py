@@ -34,7 +34,8 @@ class Overlay:
         self._address = node_address
         self._underlay = underlay
         self._index = 0
-        self._trouble = ""
+        self.trouble = ""
+        """Why there is no VXLAN device."""
 
     def close(self) -> None:
         """Leaves everything in place."""
@@ -47,7 +48,7 @@ class Overlay:
             tuple(subnet.gateway for subnet in self._subnets),
             tuple(str(subnet.network) for subnet in self._subnets),
             uplink_mtu(self._kernel, self._address),
-            self._trouble,
+            self.trouble,
         )
 
     def prepare(self, mtu: int) -> None:
@@ -59,6 +60,8 @@ class Overlay:
             mac=peering.tunnel_mac([str(subnet.network) for subnet in self._subnets]),
         )
         there = netlink.link(self._kernel, TUNNEL)
+        if there is not None and there.tunnel == tunnel and there.is_up and there.index == self._index:
+            return
         if there is not None and there.tunnel != tunnel:
             self._kernel.ask([netlink.remove_link(TUNNEL)])
             there = None
@@ -66,10 +69,12 @@ class Overlay:
         if there is None:
             wishes.insert(0, netlink.vxlan(TUNNEL, tunnel, mtu=mtu))
         failures = self._kernel.try_all(wishes) if self._address else []
-        self._trouble = self._why_not(failures)
-        if self._trouble:
+        before, self.trouble = self.trouble, self._why_not(failures)
+        if self.trouble:
             self._kernel.ask([netlink.remove_link(TUNNEL)])
-            _log.warning("%s", self._trouble)
+            self._index = 0
+            if self.trouble != before:
+                _log.warning("%s", self.trouble)
             return
         self._index = socket.if_nametoindex(TUNNEL)
         for subnet in self._subnets:

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -363,3 +364,38 @@ def test_cleanup_leaves_nothing_of_the_tunnel(machines: list[Machine], tmp_path:
         node.cleanup()
     assert picture() == before
     assert network_lab.mounts(tmp_path) == []
+
+
+def test_what_an_uplink_that_went_down_took_along_is_there_again(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    with opened(machines, tmp_path, "auto", "auto", "auto") as (node, neighbour, far):
+        here = node.attach("a")
+        with monitoring(machines[0]) as changed:
+            machines[0].run("ip", "link", "set", "uplink", "down")
+            assert "10.208.8.0/22 via" not in machines[0].run("ip", "route")
+            machines[0].run("ip", "link", "set", "uplink", "up")
+            machines[0].run("ip", "route", "add", "default", "via", "192.0.2.254")
+            wait_until(lambda: "10.208.8.0/22 via 192.0.2.2 dev uplink" in machines[0].run("ip", "route"))
+        assert any("10.208.8.0/22 via 192.0.2.2" in line for line in changed)
+        for other in (neighbour, far):
+            with serving(other.attach("b").netns, 80, "there"):
+                assert ask(here.netns, other.attach("b").addresses[0], 80).startswith("there")
+
+
+def test_a_tunnel_that_somebody_removed_is_made_again(machines: list[Machine], tmp_path: Path) -> None:
+    with opened(machines, tmp_path, "auto", "auto", "auto") as (node, _, far):
+        machines[0].run("ip", "link", "delete", "orch-vxlan")
+        there = far.attach("b")
+        wait_until(
+            lambda: "dev orch-vxlan" in machines[0].run("ip", "route", "get", there.addresses[0], check=False)
+        )
+        with serving(there.netns, 80, "there"):
+            assert ask(node.attach("a").netns, there.addresses[0], 80).startswith("there")
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + network_lab.BOUND_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # what the kernel has is asked for
