@@ -80,6 +80,14 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class RevisionShare:
+    """How much of the requests by routes goes to the endpoints of one revision, against those of the others."""
+
+    revision: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceEndpoints:
     """One service: where it is reached, who may, and what is behind it."""
 
@@ -89,6 +97,8 @@ class ServiceEndpoints:
     ports: tuple[PortSpec, ...] = ()
     network: NetworkSpec = OPEN
     routes: tuple[RouteSpec, ...] = ()
+    shares: tuple[RevisionShare, ...] = ()
+    """Of the requests by routes; without them each endpoint has as much as another."""
 
 
 @dataclass(frozen=True, slots=True)
