@@ -16,7 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from deploy.bench import figures, network_lab, network_links, network_routes
+from deploy.bench import (
+    figures,
+    network_entries,
+    network_lab,
+    network_links,
+    network_routes,
+    network_services,
+)
 from deploy.bench.figures import Figure
 from deploy.bench.network_lab import Lab
 
@@ -24,6 +31,8 @@ _INSIDE = "ORCH_BENCH_INSIDE"
 
 PARTS: dict[str, Callable[[Lab, int], list[Figure]]] = {
     "links": network_links.measure,
+    "entries": network_entries.measure,
+    "services": network_services.measure,
     "routes": network_routes.measure,
 }
 

@@ -3,6 +3,7 @@
     deploy/bench/network_flows.py sink HOST PORT          takes flows and gives words back
     deploy/bench/network_flows.py flow HOST PORT SECONDS  prints Gbit/s
     deploy/bench/network_flows.py words HOST PORT COUNT   prints the median of microseconds to and fro
+    deploy/bench/network_flows.py connections HOST PORT COUNT   prints the median of microseconds of a whole connection
 
 The C programs of others are no faster here: the kernel copies, and Python waits for it.
 """
@@ -43,6 +44,11 @@ def gigabits(netns: Path, host: str, seconds: float) -> float:
 def microseconds(netns: Path, host: str, count: int) -> float:
     """One byte to a sink and back, over one connection."""
     return _measured(netns, "words", host, count)
+
+
+def microseconds_a_connection(netns: Path, host: str, count: int) -> float:
+    """Connect, one byte to a sink and back, close."""
+    return _measured(netns, "connections", host, count)
 
 
 def _measured(netns: Path, what: str, host: str, much: float) -> float:
@@ -93,12 +99,25 @@ def _words(host: str, port: int, count: int) -> float:
     return statistics.median(times) * 1e6
 
 
+def _connections(host: str, port: int, count: int) -> float:
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        with socket.create_connection((host, port)) as connection:
+            connection.send(b".")
+            connection.recv(1)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1e6
+
+
 def main() -> None:
     what, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if what == "sink":
         _sink(host, port)
     elif what == "flow":
         print(_flow(host, port, float(sys.argv[4])))
+    elif what == "connections":
+        print(_connections(host, port, int(float(sys.argv[4]))))
     else:
         print(_words(host, port, int(float(sys.argv[4]))))
 

@@ -4,6 +4,7 @@ deploy/bench/network_node.py NETNS SETTINGS     obeys calls that arrive as lines
 """
 
 import asyncio
+import base64
 import dataclasses
 import json
 import os
@@ -20,6 +21,8 @@ from agent.linux import constants, syscalls
 from agent.network import attachment
 from agent.network.network import Network
 from agent.network.peering import Mode, Underlay
+from orch import wire
+from orch.model.assignment import EndpointSection
 
 
 class Node:
@@ -65,6 +68,10 @@ class Node:
         """All that lead to these."""
         self.call("set_peers", [peer.as_peer() for peer in peers if peer is not self])
 
+    def set_services(self, section: EndpointSection) -> float:
+        """The seconds it took, with reading the message."""
+        return self.timed("set_services", base64.b64encode(wire.encode(section)).decode())[1]
+
     def as_peer(self) -> dict[str, object]:
         """For the `set_peers` of others."""
         return dataclasses.asdict(attachment.Peer(str(self.netns), self.address, (self.subnet,)))
@@ -86,6 +93,8 @@ async def _obey(network: Network, name: str, arguments: list[Any]) -> Any:
     if name == "set_peers":
         peers = [attachment.Peer(**each | {"subnets": tuple(each["subnets"])}) for each in arguments[0]]
         return await network.set_peers(peers)
+    if name == "set_services":
+        return await network.set_services(wire.decode(base64.b64decode(arguments[0]), EndpointSection))
     return await getattr(network, name)(*arguments)
 
 

@@ -57,6 +57,8 @@ def stale(changes: Iterable[tuple[Key, tuple[Group | None, Group | None]]]) -> S
     lost: set[tuple[Key, bytes]] = set()
     opened: set[Key] = set()
     for key, (before, after) in changes:
+        if not any(each and each.has_udp for each in (before, after)):
+            continue
         had = {seat[:4] for seat in before.seats} if before else set()
         has = {seat[:4] for seat in after.seats} if after else set()
         lost.update((key, each) for each in had - has)
@@ -73,11 +75,11 @@ def of_doors(
         had, has = before.get(each), after.get(each)
         if had != has:
             form = Form.AT if len(each[1]) == _AT_BYTES else Form.ANY
-            yield Key(form, each[1]), (_alone(had), _alone(has))
+            yield Key(form, each[1]), (_alone(each[1], had), _alone(each[1], has))
 
 
-def _alone(seat: Value | None) -> Group | None:
-    return Group((seat,)) if isinstance(seat, bytes) else None
+def _alone(key: bytes, seat: Value | None) -> Group | None:
+    return Group((seat,), has_udp=key[-8] == _UDP) if isinstance(seat, bytes) else None
 
 
 def is_astray(client: bytes, endpoint: bytes, wanted: Mapping[Key, Group]) -> bool:

@@ -37,6 +37,8 @@ class Group:
     seats: tuple[bytes, ...]
     affinity_seconds: int = 0
     """Clients come back to their endpoint for so long; 0 is never."""
+    has_udp: bool = True
+    """Somebody may send it UDP: to look for flows costs 10 ms, which others save."""
 
 
 @dataclass(frozen=True, slots=True)
