@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from agent.network import rules
@@ -6,17 +8,22 @@ from agent.network.rules import Door, Target
 WEB, API = Target("10.208.4.2", 80), Target("10.208.4.3", 8000)
 
 
-def test_only_what_differs_is_changed() -> None:
-    present = {Door("", "tcp", 80): WEB, Door("", "udp", 53): WEB, Door("192.0.2.1", "tcp", 81): WEB}
-    wanted = {Door("", "tcp", 80): WEB, Door("", "udp", 53): API, Door("", "tcp", 82): API}
+def test_a_door_is_an_element_of_the_map_of_its_kind() -> None:
+    doors = {Door("", "tcp", 80): WEB, Door("192.0.2.1", "udp", 53): API}
 
-    assert rules.change(wanted, present).splitlines() == [
-        "delete element ip orch published_any { udp . 53 }",
-        "delete element ip orch published_at { 192.0.2.1 . tcp . 81 }",
-        "add element ip orch published_any { tcp . 82 : 10.208.4.3 . 8000 }",
-        "add element ip orch published_any { udp . 53 : 10.208.4.3 . 8000 }",
-    ]
-    assert rules.change(wanted, wanted) == ""
+    assert dict(rules.elements(doors)) == {
+        ("published_any", bytes((6, 0, 0, 0, 0, 80, 0, 0))): bytes((10, 208, 4, 2, 0, 80, 0, 0)),
+        ("published_at", bytes((192, 0, 2, 1, 17, 0, 0, 0, 0, 53, 0, 0))): bytes(
+            (10, 208, 4, 3, 31, 64, 0, 0)
+        ),
+    }
+
+
+def test_rules_of_another_place_are_another_version() -> None:
+    place = rules.Place("orch0", "10.208.0.0/12", "10.224.0.0/16", ("10.208.4.0/22",), "10.208.4.1")
+
+    assert rules.mark(place) == rules.mark(place)
+    assert rules.mark(place) != rules.mark(replace(place, service_range="10.225.0.0/16"))
 
 
 @pytest.mark.parametrize(
