@@ -87,7 +87,8 @@ def _backend(service: ServiceEndpoints, route: RouteSpec) -> Backend | None:
     name = f"{service.service.name}.{service.service.namespace}:{port.name or port.target}"
     if manner != Manner():
         name += ":" + hashlib.sha256(repr(manner).encode()).hexdigest()[:8]
-    return Backend(name, str(service.service), manner, tuple(_servers(service, index)))
+    shares = {each.revision: each.weight for each in service.shares}
+    return Backend(name, str(service.service), manner, weigh(_servers(service, index), shares))
 
 
 def _port(service: ServiceEndpoints, word: str) -> int | None:

@@ -1,7 +1,10 @@
 """HTTP routes through a real HAProxy, with services of a few lines behind it."""
 
+# ruff: noqa: ASYNC240  /proc and small files do not block
+
 import asyncio
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -17,6 +20,7 @@ import pytest
 from agent import routing
 from agent.routes import control, process, seen
 from agent.routes.proxy import Proxy
+from orch.model.assignment import RevisionShare
 from orch.model.names import ObjectName
 from orch.model.network import RouteSpec
 from orch.model.traffic import RevisionTraffic, quantile
@@ -104,6 +108,39 @@ async def test_services_that_share_a_place_get_requests_by_weight(lab: Lab) -> N
 
     assert two.requests == before
     assert lab.proxy.reloads == 0
+
+
+async def test_revisions_get_requests_by_their_shares_and_these_change_at_run_time(lab: Lab) -> None:
+    old, new = await lab.server("old"), await lab.server("new")
+    both = service("web", [(old, 1), (new, 2)], A)
+    for shares, expected in ((), 50), ((90, 10), 10), ((0, 100), 100), ((100, 0), 0):
+        told = tuple(RevisionShare(revision, weight) for revision, weight in enumerate(shares, 1))
+        await lab.set(dataclasses.replace(both, shares=told))
+        came = [(await lab.get()).split()[1] for _ in range(100)].count("new")
+        assert abs(came - expected) <= 2, (shares, came)
+    assert lab.proxy.reloads == 0
+
+
+async def test_containers_may_speak_http_2_without_tls(lab: Lab) -> None:
+    """The container here is another HAProxy, which takes nothing else."""
+    port, path = routes_lab.free_port(), lab.folder / "h2c.cfg"
+    path.write_text(
+        "defaults\n  mode http\n  timeout client 9s\n  timeout server 9s\n  timeout connect 9s\nfrontend in\n"
+        f"  bind 127.0.0.1:{port} proto h2\n"
+        "  http-request return status 200 content-type text/plain lf-string %[req.ver]\n"
+    )
+    running = await asyncio.create_subprocess_exec(process.program(), "-db", "-q", "-f", str(path))
+    try:
+        spoken = routes_lab.Server("h2", port)
+        await lab.set(service("web", [spoken], RouteSpec(host="a.test", protocol="h2c")))
+        said = ""
+        deadline = time.monotonic() + routes_lab.PATIENCE_SECONDS
+        while said != "200 2.0" and time.monotonic() < deadline:
+            said = await lab.get()
+        assert said == "200 2.0"
+    finally:
+        running.kill()
+        await running.wait()
 
 
 async def test_a_service_sees_who_asked_and_how(lab: Lab) -> None:

@@ -1,12 +1,13 @@
 """From endpoints to what the proxy is to be."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
 
 from agent.routes import asking
 from agent.routes.wanted import MOST_WEIGHT, REDIRECT, Server
-from orch.model.assignment import Endpoint, EndpointSection, ServiceEndpoints
+from orch.model.assignment import Endpoint, EndpointSection, RevisionShare, ServiceEndpoints
 from orch.model.cluster import Stamp
 from orch.model.names import ObjectName, TaskId
 from orch.model.network import RouteSpec
@@ -118,6 +119,15 @@ def test_a_revision_has_its_share_however_many_endpoints_it_has() -> None:
     assert max(each.weight for each in servers) == MOST_WEIGHT
     assert servers[-1].weight / total == pytest.approx(0.05, abs=0.002)
     assert asking.weigh(many, {}) == tuple(many)
+
+
+def test_shares_that_the_control_plane_gives_are_the_servers_weights() -> None:
+    led = service(RouteSpec(), endpoints=(endpoint(1), endpoint(2), endpoint(3, revision=2)))
+    shares = (RevisionShare(1, 50), RevisionShare(2, 50))
+
+    (backend,) = wanted(dataclasses.replace(led, shares=shares)).backends
+
+    assert [each.weight for each in backend.servers] == [128, 128, 256]
 
 
 def test_http_leads_to_https_where_there_is_a_certificate() -> None:
