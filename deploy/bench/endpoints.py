@@ -2,8 +2,8 @@
 
     deploy/bench/endpoints.py [KILLS]
 
-A container of a service on three nodes is killed, and does not come back where it was. The clock runs until the kernel of
-every node has told `nft monitor` that its address is out, and until orch-dns of every node answers without it.
+A container of a service on three nodes is killed, and does not come back where it was. The clock runs until the
+kernel of every node has told `nft monitor` that its address is out, and orch-dns of every node answers without it.
 """
 
 import contextlib

@@ -69,7 +69,8 @@ def test_a_readiness_probe_that_never_passes(cluster: Dev) -> None:
 
 
 def test_a_port_that_two_services_want(cluster: Dev) -> None:
-    spec = BAD.format(image="REGISTRY/web:1", more="mode: global\n  ports: [{{target: 8080, published: 30099, mode: host}}]")
+    port = "{target: 8080, published: 30099, mode: host}"
+    spec = BAD.format(image="REGISTRY/web:1", more=f"mode: global\n  ports: [{port}]")
     cluster.apply(spec.replace("3s", "60s"))
     cluster.apply(spec.replace("name: bad", "name: worse"), "--wait=false")
     cluster.told("30099", "why", "worse")
