@@ -188,7 +188,7 @@ class Network:
 
     async def set_policy(self, section: EndpointSection) -> None:
         """Who may reach whom is as the services say; returns when the kernel has it."""
-        await self._policy.set(section.services)
+        await self._policy.tell(section.services)
 
     def problems(self) -> tuple[str, ...]:
         """What of the node keeps its network from being as it should, a sentence each; empty where nothing does."""

@@ -4,7 +4,7 @@ A chain follows from the words alone: all services that say the same share it, a
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,12 +32,8 @@ class Chain:
     """Sets of addresses that are let through."""
     ranges: tuple[str, ...]
     """Ranges of addresses that are let through."""
-
-    @property
-    def name(self) -> str:
-        """The same words have the same name."""
-        words = " ".join((*self.members, *self.ranges))
-        return f"{self.way}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+    name: str
+    """The same words have the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,5 @@ def _chain(way: Way, words: tuple[str, ...], namespace: str) -> Chain | None:
                 members.add(f"ns.{name}")
             case reach.Range(addresses) if ":" not in addresses:
                 ranges.add(addresses)
-    return Chain(way, tuple(sorted(members)), tuple(sorted(ranges)))
-
-
-Vocabulary = Mapping[str, Chain]
+    said = hashlib.sha256(" ".join((*sorted(members), *sorted(ranges))).encode()).hexdigest()
+    return Chain(way, tuple(sorted(members)), tuple(sorted(ranges)), f"{way}-{said[:16]}")

@@ -6,6 +6,7 @@ Written anew once in an agent's life, in one transaction, so that there is no mo
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Address
 
 from agent.network import nfnetlink
@@ -13,14 +14,12 @@ from agent.network.addresses import Subnet
 from agent.network.attachment import NetworkError
 from agent.network.policy import limits, text
 from agent.network.policy.limits import Chain
-from agent.network.policy.wanted import Book, Element, Elements, IsOurs, possible
+from agent.network.policy.wanted import Book, Element, Elements, Holder, IsOurs
 from agent.network.services import kernel, messages
 from orch.model.assignment import ServiceEndpoints
 from orch.model.names import ServiceName
 
 _log = logging.getLogger(__name__)
-Difference = tuple[list[Element], Elements]
-"""Elements that go, and that come."""
 
 
 class Policy:
@@ -34,7 +33,11 @@ class Policy:
         self._socket: nfnetlink.Socket | None = None
         self._chains: dict[str, Chain] | None = None
         """As they are in the kernel; None where that is not known: then the table is written anew."""
-        self._elements: Elements = {}
+        self._elements: dict[Element, tuple[str, Holder]] = {}
+        """In the kernel: the chain that it leads to, and who gave it last."""
+        self._given: dict[Holder, Elements] = {}
+        self._sets: frozenset[str] = frozenset()
+        """That chains ask."""
         self._turn = asyncio.Lock()
 
     async def open(self, attached: Mapping[str, Sequence[str]]) -> None:
@@ -43,7 +46,7 @@ class Policy:
             for task, addresses in attached.items():
                 self._book.local.update(dict.fromkeys(addresses, task))
             if not attached:
-                await self._bring()
+                await self._write_anew()
             # What an earlier life of the agent wrote stays until we are told of services: it knew more.
 
     def set_owners(self, owners: Mapping[str, ServiceName]) -> None:
@@ -65,15 +68,22 @@ class Policy:
                 self._book.local.pop(address, None)
             await self._follow_local(addresses)
 
-    async def set(self, services: tuple[ServiceEndpoints, ...]) -> None:
+    async def tell(self, services: tuple[ServiceEndpoints, ...]) -> None:
         """All services. Returns when the kernel has it."""
         async with self._turn:
-            chains = self._book.chains if self._chains is not None else None
-            changed = self._book.told(services)
-            if chains is None or self._chains is None or chains != self._book.chains:
-                await self._bring()
-            else:
-                await self._follow_services(changed)
+            book = self._book
+            had_limits = bool(book.limits)
+            changed = book.told(services)
+            if self._chains is None or had_limits != bool(book.limits):
+                await self._write_anew()
+                return
+            affected: set[Holder] = {*changed}
+            before = self._sets
+            if book.chains.keys() != self._chains.keys():
+                self._sets = limits.sets_in(book.chains.values())
+                affected |= book.in_sets(self._sets ^ before)
+            affected |= {address for address, task in book.local.items() if book.owners.get(task) in affected}
+            await self._follow(affected)
 
     async def verify(self) -> bool:
         """Whether the table is there; where somebody flushed it, it is written anew."""
@@ -82,14 +92,13 @@ class Policy:
                 return True
             found = await asyncio.to_thread(self._present)
             if not found:
-                self._chains = None
-                await self._bring()
+                await self._write_anew()
             return found
 
     async def remove(self) -> None:
         """Nothing of ours stays."""
         async with self._turn:
-            self._chains, self._elements = None, {}
+            self._chains, self._elements, self._given = None, {}, {}
             await asyncio.to_thread(kernel.run_nft, text.removal())
             self.close()
 
@@ -100,63 +109,82 @@ class Policy:
             self._socket = None
 
     async def _follow_local(self, addresses: Sequence[str]) -> None:
-        chains = self._chains or {}
-        sets = limits.sets_in(chains.values())
-        after: Elements = {}
-        for address in addresses:
-            after |= self._book.of_local(address, sets)
         if self._chains is not None:
-            mine = {each for address in addresses for each in possible(address, sets)}
-            await self._apply(mine & self._elements.keys(), after)
-        elif after:
-            await self._add_to_earlier(after)
-
-    async def _add_to_earlier(self, new: Elements) -> None:
-        """To the table of an earlier life of the agent, which is not known; in no case nothing."""
-        try:
+            await self._follow(set(addresses))
+            return
+        new: Elements = {}
+        for address in addresses:
+            new |= self._book.of_local(address, frozenset())
+        try:  # to the table of an earlier life of the agent, which is not known
             await _shielded(lambda: self._transact((), new))
         except OSError:
-            await self._bring()
+            await self._write_anew()
 
-    async def _follow_services(self, changed: Iterable[ServiceName]) -> None:
-        """The chains are the same: only who is in which set."""
-        whole = await asyncio.to_thread(self._book.elements, self._is_ours) if changed else self._elements
-        await self._apply(self._elements.keys(), whole)
-
-    async def _apply(self, before: Iterable[Element], after: Elements) -> None:
-        lost = [each for each in before if each not in after or after[each] != self._elements[each]]
-        new = {each: chain for each, chain in after.items() if self._elements.get(each) != chain}
-        if not lost and not new:
-            return
-        try:
-            await _shielded(lambda: self._transact(lost, new))
-        except OSError as refusal:
-            _log.warning("the policy in the kernel is not as it was left (%s): it is written anew", refusal)
-            self._chains = None
-            await self._bring()
-            return
-        for each in lost:
-            self._elements.pop(each, None)
-        self._elements |= new
-
-    async def _bring(self) -> None:
-        """Another vocabulary: in nft's own words."""
-        before, chains = self._chains, self._book.chains
-        elements = await asyncio.to_thread(self._book.elements, self._is_ours)
-        if before is None:
-            said = text.whole(self._place, chains, elements)
+    async def _follow(self, affected: set[Holder]) -> None:
+        """Only what these give is looked at."""
+        before = chains = self._chains or {}
+        given = {each: self._of(each) for each in affected}
+        lost, new = self._difference(given)
+        if before.keys() == self._book.chains.keys():
+            work = partial(self._transact, lost, new) if lost or new else _nothing
         else:
-            lost = [each for each, chain in self._elements.items() if elements.get(each) != chain]
-            new = {each: chain for each, chain in elements.items() if self._elements.get(each) != chain}
-            said = text.change(self._place, before, chains, lost, new)
+            chains = dict(self._book.chains)
+            work = partial(kernel.run_nft, text.change(self._place, before, chains, lost, new))
         self._chains = None
         try:
-            await _shielded(lambda: kernel.run_nft(said))
-        except NetworkError:
-            if before is None:
-                raise
-            await _shielded(lambda: kernel.run_nft(text.whole(self._place, chains, elements)))
-        self._chains, self._elements = chains, elements
+            await _shielded(work)
+        except (OSError, NetworkError) as refusal:
+            _log.warning("the policy in the kernel is not as it was left (%s): it is written anew", refusal)
+            await self._write_anew()
+            return
+        self._chains = chains
+        self._note(given, lost)
+
+    async def _write_anew(self) -> None:
+        """The whole table, in one transaction."""
+        self._chains = None
+        chains = dict(self._book.chains)
+        self._sets = limits.sets_in(chains.values())
+        given = await asyncio.to_thread(self._book.elements, self._is_ours)
+        whole: Elements = {}
+        for each in given.values():
+            whole |= each
+        await _shielded(lambda: kernel.run_nft(text.whole(self._place, chains, whole)))
+        self._elements, self._given, self._chains = {}, {}, chains
+        self._note(given, ())
+
+    def _of(self, holder: Holder) -> Elements:
+        if isinstance(holder, str):
+            return self._book.of_local(holder, self._sets)
+        return self._book.of_service(holder, self._sets, self._is_ours)
+
+    def _difference(self, given: Mapping[Holder, Elements]) -> tuple[list[Element], Elements]:
+        """Elements that go or change, and that come or change. What another gave since is not taken away."""
+        new: Elements = {}
+        for after in given.values():
+            new |= {
+                each: chain
+                for each, chain in after.items()
+                if each not in self._elements or self._elements[each][0] != chain
+            }
+        coming = {each for after in given.values() for each in after}
+        lost = [
+            each
+            for holder in given
+            for each in self._given.get(holder, ())
+            if each not in coming and self._elements[each][1] == holder
+        ]
+        return [*lost, *(each for each in new if each in self._elements)], new
+
+    def _note(self, given: Mapping[Holder, Elements], lost: Iterable[Element]) -> None:
+        for each in lost:
+            self._elements.pop(each, None)
+        for holder, after in given.items():
+            if after:
+                self._given[holder] = after
+                self._elements.update((each, (chain, holder)) for each, chain in after.items())
+            else:
+                self._given.pop(holder, None)
 
     def _transact(self, lost: Iterable[Element], new: Elements) -> None:
         by_set: dict[str, tuple[list[bytes], list[tuple[bytes, bytes | str]]]] = {}
@@ -189,6 +217,10 @@ def of_node(bridge: str, cluster_range: str, service_range: str, subnets: Sequen
 
 def _packed(key: tuple[str, ...]) -> bytes:
     return b"".join(IPv4Address(each).packed for each in key)
+
+
+def _nothing() -> None:
+    """Nothing differs."""
 
 
 async def _shielded(work: Callable[[], None]) -> None:

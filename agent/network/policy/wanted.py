@@ -3,6 +3,7 @@
 A service that was not told anew is not looked at again: a section of 10,000 services costs what changed in it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,10 @@ Elements = dict[Element, str]
 """Of a map, the chain that the element leads to; of a set, empty."""
 
 
+Holder = ServiceName | str
+"""Who gives an element: a service, or an address of this node."""
+
+
 @dataclass(slots=True)
 class Book:
     """What was told of services, and who is where on this node."""
@@ -27,10 +32,14 @@ class Book:
     services: dict[ServiceName, ServiceEndpoints] = field(default_factory=dict)
     limits: dict[ServiceName, Limits] = field(default_factory=dict)
     """Only those that have some."""
+    chains: dict[str, Chain] = field(default_factory=dict)
+    """Those that are needed, by name."""
     owners: Mapping[str, ServiceName] = field(default_factory=dict)
     """Whose a task of this node is, by its key. What is not in it is no service's: a build."""
     local: dict[str, str] = field(default_factory=dict)
     """Address → key of a task of this node, which knows best who has it."""
+    uses: Counter[str] = field(default_factory=Counter)
+    """How many services use each chain."""
 
     def told(self, services: tuple[ServiceEndpoints, ...]) -> set[ServiceName]:
         """Takes over what was told; which services are different now."""
@@ -39,27 +48,32 @@ class Book:
         changed |= {name for name, each in self.services.items() if before.get(name) is not each}
         for name in changed:
             found = self.services.get(name)
-            limited = limits.of(name, found.network) if found else limits.NONE
-            if limited == limits.NONE:
-                self.limits.pop(name, None)
-            else:
-                self.limits[name] = limited
+            self._limit(name, limits.of(name, found.network) if found else limits.NONE)
         return changed
 
-    @property
-    def chains(self) -> dict[str, Chain]:
-        """Those that are needed, by name."""
-        return {each.name: each for limited in self.limits.values() for each in limited.chains()}
+    def in_sets(self, sets: frozenset[str]) -> set[ServiceName]:
+        """Services whose tasks are in one of these sets."""
+        if not sets:
+            return set()
+        return {name for name in self.services if not sets.isdisjoint(limits.sets_of(name))}
 
-    def elements(self, is_ours: "IsOurs") -> Elements:
-        """All of it."""
-        found: Elements = {}
+    def elements(self, is_ours: "IsOurs") -> dict[Holder, Elements]:
+        """All of it, by who gives it."""
         sets = limits.sets_in(self.chains.values())
-        for name in self.services:
-            found |= self.of_service(name, sets, is_ours)
-        for address in self.local:
-            found |= self.of_local(address, sets)
-        return found
+        found: dict[Holder, Elements] = {name: self.of_service(name, sets, is_ours) for name in self.services}
+        return found | {address: self.of_local(address, sets) for address in self.local}
+
+    def _limit(self, name: ServiceName, limited: Limits) -> None:
+        before = self.limits.pop(name, limits.NONE)
+        if limited != limits.NONE:
+            self.limits[name] = limited
+        for chain in limited.chains():
+            self.uses[chain.name] += 1
+            self.chains[chain.name] = chain
+        for chain in before.chains():
+            self.uses[chain.name] -= 1
+            if not self.uses[chain.name]:
+                del self.uses[chain.name], self.chains[chain.name]
 
     def of_service(self, name: ServiceName, sets: frozenset[str], is_ours: "IsOurs") -> Elements:
         """Of its tasks on other nodes."""
@@ -119,13 +133,6 @@ class IsOurs:
     def __call__(self, address: str) -> bool:
         number = _number(address)
         return any(number & mask == network for mask, network in self._prefixes.items())
-
-
-def possible(address: str, sets: frozenset[str]) -> Iterator[Element]:
-    """Every element that an address can be in."""
-    yield SELF, (address, address)
-    for name in (KNOWN, *limits.Way, *sets):
-        yield str(name), (address,)
 
 
 def _number(address: str) -> int:

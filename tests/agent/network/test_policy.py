@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from agent.network.policy import limits, text
 from agent.network.policy.limits import Way
-from agent.network.policy.wanted import KNOWN, SELF, Book, IsOurs, possible
+from agent.network.policy.wanted import KNOWN, SELF, Book, Elements, IsOurs
 from orch.model.assignment import Endpoint, ServiceEndpoints
 from orch.model.names import ServiceName, TaskId
 from orch.model.network import NetworkSpec
@@ -28,10 +28,15 @@ def book(*services: ServiceEndpoints) -> Book:
     return made
 
 
+def everything(found: Book, is_ours: IsOurs) -> Elements:
+    """Whoever gives it."""
+    return {element: chain for each in found.elements(is_ours).values() for element, chain in each.items()}
+
+
 def test_no_limit_is_no_chain_and_no_element() -> None:
     found = book(service(DB, "10.208.8.2"), service(WEB, "10.208.8.3", allow_from=("ns/shop", "*")))
     assert found.chains == {}
-    assert found.elements(NOT_OURS) == {}
+    assert everything(found, NOT_OURS) == {}
 
 
 def test_a_word_is_a_set_and_a_list_of_words_is_a_chain() -> None:
@@ -40,7 +45,7 @@ def test_a_word_is_a_set_and_a_list_of_words_is_a_chain() -> None:
     )
     (chain,) = found.chains.values()
     assert (chain.way, chain.members, chain.ranges) == (Way.INTO, ("ns.x", "svc.shop.web"), ("10.0.0.0/8",))
-    assert found.elements(NOT_OURS) == {
+    assert everything(found, NOT_OURS) == {
         (KNOWN, ("10.208.8.2",)): "",
         (KNOWN, ("10.208.8.3",)): "",
         (SELF, ("10.208.8.2", "10.208.8.2")): "",
@@ -67,7 +72,7 @@ def test_only_what_was_told_anew_is_looked_at() -> None:
 def test_this_node_knows_best_who_has_its_addresses() -> None:
     found = book(service(DB, "10.208.4.2", "10.208.8.2", allow_from=()), service(WEB, "10.208.4.2"))
     found.owners, found.local = {"key": WEB}, {"10.208.4.2": "key"}
-    judged = [key for (name, key) in found.elements(HERE) if name == "into"]
+    judged = [key for (name, key) in everything(found, HERE) if name == "into"]
     assert judged == [("10.208.8.2",)]
 
 
@@ -81,10 +86,24 @@ def test_a_task_of_an_unknown_service_is_shut_off_and_a_build_is_nobodys() -> No
     assert found.of_local("10.208.4.3", frozenset()) == {(KNOWN, ("10.208.4.3",)): ""}
 
 
-def test_every_element_of_a_task_is_among_the_possible_ones() -> None:
-    found = book(service(DB, "10.208.4.2", allow_from=("svc/db",), egress=("ns/shop",)))
-    sets = limits.sets_in(found.chains.values())
-    assert found.of_service(DB, sets, NOT_OURS).keys() <= set(possible("10.208.4.2", sets))
+def test_a_chain_is_needed_as_long_as_a_service_uses_it() -> None:
+    db, web = service(DB, allow_from=("ns/x",)), service(WEB, allow_from=("ns/x",))
+    found = book(db, web)
+    assert len(found.chains) == 1
+    found.told((replace(db, network=NetworkSpec()), web))
+    assert len(found.chains) == 1
+    found.told((web,))
+    assert len(found.chains) == 1
+    found.told(())
+    assert found.chains == {}
+    assert found.limits == {}
+
+
+def test_services_in_a_set_are_found() -> None:
+    found = book(service(DB), service(WEB), service(ServiceName("x", "y")))
+    assert found.in_sets(frozenset({"svc.shop.db"})) == {DB}
+    assert found.in_sets(frozenset({"ns.shop"})) == {DB, WEB}
+    assert found.in_sets(frozenset()) == set()
 
 
 def test_a_word_of_a_newer_control_plane_lets_nobody_in() -> None:
