@@ -40,6 +40,8 @@ async def _remove_network(settings: Settings) -> None:
     peers: PeerSection | None = ledger.section("peers")
     await ledger.close()
     if peers is None or not peers.subnets:
+        if sweep.is_left(settings.run_dir):
+            sweep.clear()
         sweep.sweep(settings.run_dir, settings.state_dir)
         return
     network = await Network.open(

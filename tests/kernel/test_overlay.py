@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.network import sweep
 from agent.network.attachment import NetworkError, Peer
 from tests.kernel import network_lab, routed_lab
 from tests.kernel.network_lab import Machine, Node, ask, run_in, serving
@@ -364,6 +365,24 @@ def test_cleanup_leaves_nothing_of_the_tunnel(machines: list[Machine], tmp_path:
         node.cleanup()
     assert picture() == before
     assert network_lab.mounts(tmp_path) == []
+
+
+def test_where_the_ledger_is_lost_all_goes_by_its_name(machines: list[Machine], tmp_path: Path) -> None:
+    def picture() -> str:
+        return (
+            machines[0].picture() + machines[0].run("nft", "list", "ruleset") + machines[0].run("ip", "neigh")
+        )
+
+    machines[0].run("sh", "-c", "ip link add orchid type bridge; nft add table ip orchard")
+    before = picture()
+    with opened(machines, tmp_path, "auto", "auto", "auto") as (node, *_):
+        node.attach("web")
+        node.kill()
+        script = "from agent.network import sweep; sweep.clear(); sweep.clear()"
+        where = f"{network_lab.ROOT}:{network_lab.ROOT / 'proto'}"
+        machines[0].run("env", f"PYTHONPATH={where}", sys.executable, "-c", script)
+        assert picture() == before
+        sweep.sweep(node.folder / "run", node.folder / "state")
 
 
 def test_what_an_uplink_that_went_down_took_along_is_there_again(
