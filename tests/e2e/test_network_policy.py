@@ -30,7 +30,7 @@ def service(name: str, namespace: str = "default", network: str = "{}") -> str:
 
 def asks(cluster: Dev, who: str, whom: str, namespace: str = "default") -> bool:
     """Whether a task of a service is answered by another service, on every node."""
-    fetch = ("wget", "-q", "-T", "3", "-O", "-", f"http://{whom}/version")
+    fetch = ("wget", "-q", "-O", "-", f"http://{whom}/version")
     answers = {
         "1" in cluster.orchctl("exec", f"{who}.{slot}", "-n", namespace, "--", *fetch, expect=None)
         for slot in (1, 2, 3)
