@@ -230,6 +230,7 @@ class Network:
     async def close(self) -> None:
         """Leaves tasks, rules, routes and orch-dns in place."""
         await self._pool.close()
+        self._firewall.close()
         self._resolver.close()
         self._policy.close()
         await self._peers.close()
