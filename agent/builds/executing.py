@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from agent.builds import mount_points
 from agent.builds.sources import CannotPlace
 from agent.builds.workshop import Workshop
-from agent.linux import constants as c
-from agent.linux import syscalls
 from agent.network.attachment import Attached
 from agent.reconciler import accounts, image_files
 from agent.reconciler.confinement import USUAL
@@ -120,7 +118,7 @@ class Executor:
                 await held.enter_async_context(self._hands.locks[identity])  # all in one order: no ring
             await self._carry_out(launch, bench, upper, say)
         targets = [mount["destination"] for mount in config["mounts"]]
-        await asyncio.to_thread(_forget_mount_points, upper, layers, targets)
+        await asyncio.to_thread(mount_points.forget, upper, layers, targets)
         return upper, attached.first_id
 
     async def _carry_out(self, launch: Launch, bench: Path, upper: Path, say: Callable[[str], None]) -> None:
@@ -283,57 +281,6 @@ def account_of(user: str, layers: Sequence[str]) -> accounts.Account:
     """Raises accounts.UnknownUser."""
     passwd, group = (image_files.read(tuple(layers), path) for path in ("/etc/passwd", "/etc/group"))
     return accounts.find(user, passwd, group)
-
-
-def _forget_mount_points(upper: Path, layers: Sequence[str], targets: Sequence[str]) -> None:
-    """Empty files and directories that are only there because something was mounted on them."""
-    root = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for target in sorted(targets, key=len, reverse=True):
-            path = Path(target.lstrip("/"))
-            while path.parts and not _is_below(layers, path) and _remove_empty(root, path):
-                path = path.parent
-    finally:
-        os.close(root)
-
-
-def _remove_empty(root: int, path: Path) -> bool:
-    """Whether an empty file or directory was there. The command may have put a link on the way: none is followed."""
-    try:
-        how = c.RESOLVE_BENEATH | c.RESOLVE_NO_SYMLINKS
-        above = syscalls.openat2(root, str(path.parent), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, how)
-    except OSError:
-        return False
-    try:
-        about = os.lstat(path.name, dir_fd=above)
-        if stat.S_ISDIR(about.st_mode):
-            os.rmdir(path.name, dir_fd=above)
-        elif stat.S_ISREG(about.st_mode) and about.st_size == 0:
-            os.unlink(path.name, dir_fd=above)
-        else:
-            return False
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(above)
-
-
-def _is_below(layers: Sequence[str], path: Path) -> bool:
-    """Whether the image had it before."""
-    for layer in layers:
-        directory = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            how = c.RESOLVE_IN_ROOT | c.RESOLVE_NO_MAGICLINKS
-            os.close(syscalls.openat2(directory, str(path), os.O_PATH | os.O_NOFOLLOW, how))
-        except OSError:
-            continue
-        else:
-            return True
-        finally:
-            os.close(directory)
-    return False
 
 
 def _write(path: Path, content: bytes, mode: int) -> Path:
