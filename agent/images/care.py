@@ -16,6 +16,9 @@ from agent.images.library import Library
 YOUNGEST_SECONDS = 120.0
 """An image was pulled for something: it is let alone for so long, however full the disk."""
 
+BROKEN_OFF_SECONDS = 3600.0
+"""Layers of a pull that did not come to its end wait for so long for the next attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -67,6 +70,7 @@ def tidy(
             if used() <= marks.low:
                 break
             gone.append(_remove(library, digest))
+    library.remove_unused_layers(BROKEN_OFF_SECONDS)
     left = {layer.diff_id for layer in library.layers}
     return Freed(tuple(gone), sum(size for diff_id, size in before.items() if diff_id not in left))
 

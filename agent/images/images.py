@@ -115,11 +115,16 @@ class Images:
                 )
             known = credentials(ref.registry) if credentials else None
             registry = self._registry.knowing(credentials) if credentials else self._registry
-            image = await self._pulls.join(
-                (ref, known),
-                lambda report: self._puller.pull(ref, report, registry),
-                on_progress or (lambda _done, _total: None),
-            )
+            try:
+                image = await self._pulls.join(
+                    (ref, known),
+                    lambda report: self._puller.pull(ref, report, registry),
+                    on_progress or (lambda _done, _total: None),
+                )
+            except ImageFailure as failure:
+                if failure.reason in pull.LIES:  # nobody will try that again: its sound layers go too
+                    await asyncio.to_thread(self._library.remove_unused_layers)
+                raise
         self._behind_the_scenes(self._settle())
         return image
 

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -256,16 +257,19 @@ class Library:
             self._record(digest).unlink(missing_ok=True)
         self.remove_unused_layers()
 
-    def remove_unused_layers(self) -> None:
+    def remove_unused_layers(self, older_than: float = 0.0) -> None:
+        """Those that came `older_than` seconds ago or earlier: of a pull that broke off the next one makes use."""
         with self._changing:
-            gone = [self._put_out_of_sight(diff_id) for diff_id in self._take_unused()]
+            gone = [self._put_out_of_sight(diff_id) for diff_id in self._take_unused(older_than)]
         for path in gone:
             shutil.rmtree(path, ignore_errors=True)
 
-    def _take_unused(self) -> list[str]:
+    def _take_unused(self, older_than: float) -> list[str]:
+        came_before = time.time() - older_than
         used = {diff_id for stored in self._images.values() for diff_id in stored.config.diff_ids}
         with self._holding:
             unused = [d for d in self._layers if d not in used and d not in self._held]
+            unused = [d for d in unused if not older_than or self._marker(d).stat().st_mtime <= came_before]
             for diff_id in unused:
                 del self._layers[diff_id]
                 self._unsettled.discard(diff_id)

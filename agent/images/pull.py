@@ -16,8 +16,8 @@ from orch.oci.manifest import Descriptor, Index, Manifest, Platform
 from orch.oci.reference import CLUSTER, Reference
 from orch.oci.registry import Fetched, Registry
 
-_LIES = {Reason.DIGEST_MISMATCH, Reason.BAD_IMAGE}
-"""What may be a mirror's fault, and not the registry's."""
+LIES = {Reason.DIGEST_MISMATCH, Reason.BAD_IMAGE}
+"""What may be a mirror's fault, and not the registry's; a next attempt there would end alike."""
 LAYERS_AT_ONCE = 6
 """As podman and skopeo: enough that one slow layer holds up no other, few enough for a small registry."""
 
@@ -111,7 +111,7 @@ class Puller:
                 try:
                     await self._fetch(self._kept(ref, layer, registry), layer, on_progress)
                 except ImageFailure as failure:
-                    if failure.reason not in _LIES or not registry.comes_from_others(ref):
+                    if failure.reason not in LIES or not registry.comes_from_others(ref):
                         raise
                     origin = self._kept(ref, layer, registry, from_origin=True)
                     await self._fetch(origin, layer, on_progress)

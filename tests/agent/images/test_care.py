@@ -96,3 +96,17 @@ def test_what_was_needed_counts_from_then_on(library: Library) -> None:
     tidy(library, needed)
 
     assert library.used_at(needed) > NOW - 30 * DAY
+
+
+def test_layers_of_a_pull_that_broke_off_wait_a_while_for_the_next_one(library: Library) -> None:
+    diff_id = build.layer([Item("half")]).diff_id
+    library.adopt(library.new_layer(), diff_id, 4)
+
+    tidy(library)
+    assert library.has_layer(diff_id)
+
+    marker = library._marker(diff_id)
+    came = marker.stat().st_mtime - care.BROKEN_OFF_SECONDS - 1
+    os.utime(marker, (came, came))
+    tidy(library)
+    assert not library.has_layer(diff_id)
