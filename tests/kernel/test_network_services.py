@@ -43,8 +43,10 @@ def nodes(machines: list[Machine], tmp_path: Path) -> Iterator[tuple[Node, Node]
     one.set_peers(Peer("two", machines[1].address, (SUBNETS[1],)))
     two.set_peers(Peer("one", machines[0].address, (SUBNETS[0],)))
     yield one, two
-    one.end()
-    two.end()
+    for node in (one, two):
+        with suppress(Exception):
+            node.cleanup()
+        node.end()
 
 
 def service(
