@@ -291,16 +291,21 @@ def find_home(plan: "Plan") -> None:
 
 
 def _fork_behind_init(plan: "Plan", sock: "_socket.socket", last_capability: int) -> None:
-    """We stay PID 1 as the tiny init; the payload goes on as PID 2, which is all that it knows."""
+    """We stay PID 1 as the tiny init; the payload goes on as PID 2, which is all that it knows.
+
+    Signals are blocked before there is a payload: to a PID 1 without a handler the kernel drops what is not blocked,
+    and a payload may run, and be told to end, before we have become the init that passes signals on.
+    """
+    syscalls.block_signals()
     pid, pidfd = syscalls.clone(0)
     if pid == 0:
+        syscalls.unblock_signals()
         os.setsid()
         return
     try:
         os.close(pidfd)
         sock.close()  # the child alone speaks, and its end alone closes
         privileges.drop(plan, last_capability)
-        syscalls.block_signals()
         syscalls.close_range(3, _MOST_DESCRIPTORS, c.CLOSE_RANGE_CLOEXEC)
         os.execve(plan["init_program"], ["orch-init"], {})
     finally:

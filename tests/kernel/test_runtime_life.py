@@ -186,6 +186,18 @@ async def test_tiny_init_reaps_and_passes_signals_on(bench: Any) -> None:
     assert exited.exit_code == 9
 
 
+async def test_tiny_init_passes_on_what_comes_before_it_is_ready(bench: Any) -> None:
+    """A payload may run before PID 1 has become the init; what PID 1 is sent meanwhile must not be lost."""
+    script = "trap 'exit 9' TERM; kill -TERM 1; while :; do sleep 0.01; done"
+
+    async def live_once() -> int | None:
+        running = await bench.launch("sh", "-c", script, init=True)
+        ended = await asyncio.wait_for(bench.runtime.wait(running.container), 20 * bench.patience)
+        return ended.exit_code
+
+    assert set(await asyncio.gather(*(live_once() for _ in range(20)))) == {9}
+
+
 async def test_a_flood_delays_no_other_start_and_loses_no_line(bench: Any) -> None:
     flood = await bench.launch("sh", "-c", "while true; do seq 1 100000; done")
     loop = asyncio.get_running_loop()
