@@ -73,4 +73,6 @@ def places(run_dir: Path, http_port: int, https_port: int) -> Places:
     """Keys lie in the tmpfs of root's that secrets lie in."""
     uid, gid = process.account()
     folder, keys = run_dir / "routes", run_dir / "secrets" / "routes"
-    return Places(str(folder), str(keys), http_port, https_port, uid, gid, process.most_connections())
+    return Places(
+        str(folder), str(keys), http_port, https_port, uid, gid, process.most_connections(), process.threads()
+    )

@@ -30,6 +30,7 @@ class Places:
     uid: int = 65534
     gid: int = 65534
     most_connections: int = MOST_CONNECTIONS
+    threads: int = 1
 
     @property
     def config(self) -> str:
@@ -115,6 +116,7 @@ def _global(places: Places, said: str) -> Iterator[str]:
         f"  uid {places.uid}",
         f"  gid {places.gid}",
         f"  maxconn {places.most_connections}",
+        f"  nbthread {places.threads}",
         f"  stats socket {places.socket} mode 600 level admin expose-fd listeners",
         "  stats timeout 10s",
         "  log stdout format raw local0 info",

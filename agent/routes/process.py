@@ -23,6 +23,7 @@ PROGRAM = "haproxy"
 START_SECONDS = 20.0
 END_SECONDS = 3.0
 PIPE_BYTES = 1 << 20
+MOST_THREADS = 16
 MOST_LOG_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 _KEPT = "+net_bind_service,+setuid,+setgid,+sys_chroot,+sys_resource,+kill,+dac_override"
@@ -49,6 +50,11 @@ def most_connections() -> int:
     """Each needs two descriptors, and of those this system gives only so many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_CONNECTIONS if hard < 0 else max(100, min(MOST_CONNECTIONS, hard // 2 - _SPARE_DESCRIPTORS))
+
+
+def threads() -> int:
+    """Half of the cores, which belong to containers first; one thread alone has no lock to wait for."""
+    return max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // 2))
 
 
 def program() -> str:

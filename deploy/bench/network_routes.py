@@ -156,7 +156,9 @@ def _section(ports: tuple[int, ...], services: int) -> EndpointSection:
 async def _ours(folder: Path, ports: tuple[int, int]) -> AsyncIterator[_Ours]:
     uid, gid = process.account()
     where = str(folder / "routes")
-    places = Places(where, f"{where}/keys", _free_port(), 0, uid, gid, process.most_connections())
+    places = Places(
+        where, f"{where}/keys", _free_port(), 0, uid, gid, process.most_connections(), process.threads()
+    )
     proxy = Proxy(places)
     try:
         await proxy.set(_section(ports, SERVICES), {})

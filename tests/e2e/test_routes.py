@@ -1,6 +1,6 @@
 """HTTP routes of a real cluster: every node serves them, whatever happens behind and beside them."""
 
-# ruff: noqa: ASYNC240  /proc and small files do not block
+
 
 import contextlib
 import os

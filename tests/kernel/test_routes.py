@@ -265,8 +265,12 @@ async def test_no_request_fails_while_endpoints_leave_and_come(lab: Lab) -> None
     async with Load(lab.places.http_port, per_second=1000) as load:
         for number in range(12):
             staying = [each for index, each in enumerate(servers) if index != number % 3]
+            left = servers[number % 3]
             await lab.set(service("web", staying, A))
+            await load.has(20)  # what was under way is over
+            before = left.requests
             await load.has(60)
+            assert left.requests == before
             await lab.set(service("web", servers, A))
             await load.has(60)
 
