@@ -189,15 +189,20 @@ async def test_the_loop_never_stands_still(registry: RunningRegistry, images: Im
 
     async def watch() -> None:
         while True:
-            before = loop.time()
+            before, waited = loop.time(), kept_waiting()
             await asyncio.sleep(0)
-            gaps.append(loop.time() - before)
+            gaps.append(loop.time() - before - (kept_waiting() - waited))
 
     watching = asyncio.create_task(watch())
     await images.pull(name)
     watching.cancel()
 
-    assert max(gaps) < 0.1, "generous, for a loaded machine; alone it is 10 ms"
+    assert max(gaps) < 0.1, "generous; alone it is 10 ms"
+
+
+def kept_waiting() -> float:
+    """Seconds for which this thread could have run, and others did."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 async def test_every_refusal_is_a_sentence(registry: RunningRegistry, images: Images) -> None:
