@@ -249,7 +249,7 @@ def dockerd_keeps_its_containers_in_scopes(machine: Machine) -> None:
         ),
     )
     machine.run(f"ln -sf /opt/orch/bin/orchrun {_HOST}/bin/runc")  # it will not begin without one
-    machine.put("/etc/apparmor/parser.conf", "")  # else the parser warns, and dockerd takes that for a version
+    machine.put("/etc/apparmor/parser.conf", "")  # else it warns, and dockerd takes that for a version
     machine.run(
         f"systemd-run --quiet --unit=dockerd --setenv=PATH={_HOST}/bin:$PATH "
         f"--property=Delegate=yes --property=KillMode=process {_HOST}/bin/dockerd"
