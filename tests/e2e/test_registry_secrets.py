@@ -16,7 +16,7 @@ apiVersion: orch/v1
 kind: Service
 metadata: {name: private}
 spec:
-  image: REGISTRY/shop/private:VERSION
+  image: REGISTRY/shop/KIND:VERSION
   rollout: {minReady: 0s, progressDeadline: DEADLINE}
   stop: {drainDelay: 0s, gracePeriod: 2s}
 """
@@ -30,8 +30,9 @@ data: {host: "REGISTRY", user: USER, password: PASSWORD}
 """
 
 
-def a_service(version: str, deadline: str = "60s") -> str:
-    return SERVICE.replace("VERSION", version).replace("DEADLINE", deadline)
+def a_service(kind: str, version: str, deadline: str = "60s") -> str:
+    """Of an image of its own: what a node has already it runs without a password."""
+    return SERVICE.replace("KIND", kind).replace("VERSION", version).replace("DEADLINE", deadline)
 
 
 def a_secret(password: str) -> str:
@@ -67,13 +68,14 @@ def test_a_private_image_is_pulled_with_the_secret_of_its_namespace(
 
 
 def _follow(cluster: Dev, registry: Private) -> None:
-    first = registry.push("shop/private:1", "1", FIRST)
+    kind = registry.kind
+    first = registry.push(f"shop/{kind}:1", "1", FIRST)
 
-    said = cluster.apply(a_service("1", "3s"), expect=1)
+    said = cluster.apply(a_service(kind, "1", "6s"), expect=1)
     assert "it wants credentials" in said, "without a secret"
 
     cluster.apply(a_secret("no-such-password"))
-    said = cluster.apply(a_service("1", "4s"), expect=1)
+    said = cluster.apply(a_service(kind, "1", "6s"), expect=1)
     assert "check its user and password" in said, "with a wrong one"
     (task,) = cluster.tasks("private")
     assert task["reason"] == "Unauthorized"
@@ -82,7 +84,7 @@ def _follow(cluster: Dev, registry: Private) -> None:
     assert "check its user and password" in cluster.orchctl("why", f"task/{task['name']}")
 
     cluster.apply(a_secret(FIRST))
-    cluster.apply(a_service("1"))
+    cluster.apply(a_service(kind, "1"))
     assert the_digest(cluster) == first
 
     tasks = cluster.orchctl("get", "tasks", "-o", "json") + cluster.orchctl(
@@ -94,7 +96,7 @@ def _follow(cluster: Dev, registry: Private) -> None:
     assert holding(registry.host, *disks) != [], "there is something to search"
 
     registry.begin(SECOND)
-    second = registry.push("shop/private:2", "2", SECOND)
+    second = registry.push(f"shop/{kind}:2", "2", SECOND)
     cluster.apply(a_secret(SECOND))
-    cluster.apply(a_service("2"))
+    cluster.apply(a_service(kind, "2"))
     assert the_digest(cluster) == second != first
