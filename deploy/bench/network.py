@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from deploy.bench import (
     figures,
+    network_cycles,
     network_entries,
     network_lab,
     network_links,
@@ -32,6 +33,7 @@ _INSIDE = "ORCH_BENCH_INSIDE"
 PARTS: dict[str, Callable[[Lab, int], list[Figure]]] = {
     "links": network_links.measure,
     "entries": network_entries.measure,
+    "cycles": network_cycles.measure,
     "services": network_services.measure,
     "routes": network_routes.measure,
 }

@@ -48,6 +48,11 @@ class Node:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def call(self, name: str, *arguments: object) -> Any:
         """What a method of Network returns, as JSON has it."""
         return self.timed(name, *arguments)[0]
@@ -95,6 +100,10 @@ async def _obey(network: Network, name: str, arguments: list[Any]) -> Any:
         return await network.set_peers(peers)
     if name == "set_services":
         return await network.set_services(wire.decode(base64.b64decode(arguments[0]), EndpointSection))
+    if name == "cycle":
+        await asyncio.gather(*map(network.attach, arguments[0]))
+        await asyncio.gather(*map(network.detach, arguments[0]))
+        return None
     return await getattr(network, name)(*arguments)
 
 
