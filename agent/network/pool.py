@@ -4,11 +4,12 @@ Refilled in the background once things are quiet, or at once when somebody waits
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
 
-from agent.network.addresses import Addresses
+from agent.network.addresses import Addresses, NoAddressLeftError
 from agent.network.attachment import NetworkError
 from agent.network.topology import Slot
 from agent.network.workbench import Workbench
@@ -125,10 +126,9 @@ class Pool:
     def _reserve(self, count: int) -> list[Slot]:
         """Fewer where addresses run out, but at least one."""
         slots = [Slot(self._addresses.take())]
-        try:
-            slots += [Slot(self._addresses.take()) for _ in range(count - 1)]
-        except Exception:
-            return slots
+        with contextlib.suppress(NoAddressLeftError):
+            while len(slots) < count:  # one at a time: none that was taken may be forgotten
+                slots.append(Slot(self._addresses.take()))
         return slots
 
     def _deliver(self, slot: Slot) -> None:
