@@ -160,6 +160,7 @@ def test_nothing_is_flooded_and_nothing_is_learned(machines: list[Machine], tmp_
         assert sorted(line.split()[2] for line in entries.splitlines()) == ["192.0.2.2", "198.51.100.1"]
         assert_all_reach_all(nodes)
         assert nodes[0].machine.run("bridge", "fdb", "show", "dev", "orch-vxlan") == entries
+        assert " nolearning " in nodes[0].machine.run("ip", "-d", "link", "show", "orch-vxlan")
 
         sent = carried(nodes[0])
         task = nodes[0].attach("web")
