@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from orch.model.cluster import Stamp
 ROOT = Path(__file__).resolve().parents[2]
 NODE_PROCESS = Path(__file__).with_name("network_node.py")
 BOUND_SECONDS = 20
+_LABS = itertools.count()
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 SERVER = """
@@ -209,7 +211,7 @@ def lab(*addresses: str, bridge_filter: bool | None = None) -> Iterator[list[Mac
 
     `bridge_filter`: whether bridged packets pass the IP rules, as on a host with Docker.
     """
-    name = f"orchlab{os.getpid()}"
+    name = f"orchlab{os.getpid()}n{next(_LABS)}m"
     made: list[str] = []
 
     def namespace(suffix: str) -> str:
