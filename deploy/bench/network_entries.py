@@ -8,7 +8,7 @@ from deploy.bench.network_lab import Lab
 
 _NODES = 1000
 _ALL_SECONDS = 1.0
-_ONE_SECONDS = 0.2
+_ONE_SECONDS = 0.5
 
 Peer = dict[str, Any]
 
