@@ -151,7 +151,6 @@ def _text(place: Place) -> str:
   chain sending {{
     type filter hook output priority filter - 10; policy accept;
     oifname "{place.bridge}" icmp type redirect drop
-    icmp type redirect ct status & dnat == dnat drop
     jump refusing
   }}
   chain refusing {{

@@ -354,26 +354,6 @@ def test_a_node_without_a_task_of_the_service_leads_to_the_others(
     assert refusal(machines[2].netns, machines[0].address, 8080) < QUICK_SECONDS
 
 
-def test_a_client_from_outside_is_told_of_no_shorter_way(
-    nodes: tuple[Node, Node], machines: list[Machine]
-) -> None:
-    """The packet leaves by the link on which it came; a redirect would send the client to the other node for good."""
-    there, before = nodes[1].attach("there"), redirects(machines[2])
-    tell(nodes, service(there, ports=PUBLISHED))
-
-    with serving_on("tcp", there):
-        assert ask(machines[2].netns, machines[0].address, 8080) == "there 10.208.4.1"
-    assert redirects(machines[2]) == before
-
-
-def redirects(machine: Machine) -> int:
-    """How many have come."""
-    names, values = (
-        line.split() for line in machine.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Icmp:")
-    )
-    return int(dict(zip(names, values, strict=True))["InRedirects"])
-
-
 @ALONE
 def test_what_lets_localhost_out_lets_nobody_in(nodes: tuple[Node, Node], machines: list[Machine]) -> None:
     there = nodes[1].attach("there")
