@@ -3,7 +3,7 @@
 import ipaddress
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from agent.network.services.difference import Change
@@ -100,7 +100,7 @@ def of_service(service: ServiceEndpoints) -> Iterator[tuple[Key, Group]]:
     virtual = next(_ipv4(service.virtual_addresses), b"")
     seconds = math.ceil(service.network.session_affinity)
 
-    def group(seats: Iterator[bytes], protocols: set[str]) -> Group:
+    def group(seats: Iterator[bytes], protocols: Collection[str]) -> Group:
         return Group(tuple(sorted(set(seats))), seconds, "udp" in protocols)
 
     if virtual:
