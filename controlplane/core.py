@@ -69,7 +69,9 @@ class Core:
         self.statuses = statuses.StatusWriter(store, self.picture, self.leadership, self.recorder.tell)
         self.flow = flow.Flow(time.steady())
         self.sessions = self._make_sessions()
-        self.source = catalog.Source(self.picture, self.driver.waiting_of, self._heartbeat_age, self._traffic_of)
+        self.source = catalog.Source(
+            self.picture, self.driver.waiting_of, self._heartbeat_age, self._traffic_of
+        )
         self.images_of_others = image_registry.Registry(
             routes_=settings.registries, pool=pool.Pool(resolving.CONNECT_SECONDS)
         )

@@ -106,7 +106,9 @@ class Plane(core.Core):
         await self.registry.start(
             settings.registry_listen, held.server.certificate, held.server.key, held.ca.certificate
         )
-        self._spawn("registry", self.registry.collect_for_ever(lambda: own_images.run_by(self.picture.cluster)))
+        self._spawn(
+            "registry", self.registry.collect_for_ever(lambda: own_images.run_by(self.picture.cluster))
+        )
 
     async def _wait_led(self) -> None:
         """Until this or another control plane leads: after a crash, as long as the leader's lease."""

@@ -42,7 +42,12 @@ class Names:
         self._folder = folder
         self._addresses = [each.partition("/")[0] for each in subnets]
         self._doors = names_doors.Doors()
-        self._arguments = (str(resolv_conf), names_process.code(), ",".join(filter(None, ranges)) or "-", *subnets)
+        self._arguments = (
+            str(resolv_conf),
+            names_process.code(),
+            ",".join(filter(None, ranges)) or "-",
+            *subnets,
+        )
         self._settle = settle
         self._file = NamesFile(folder / "services")
         self._turn = asyncio.Lock()

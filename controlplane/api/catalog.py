@@ -65,7 +65,9 @@ def _service_is_meant(source: Source, name: ServiceName, request: Any) -> bool:
 def _show_service(source: Source, name: ServiceName) -> pb.Object:
     cluster = source.picture.cluster
     service = cluster.services[name]
-    return pb.Object(service=views.service_view(cluster, service, source.reasons(name), source.traffic_of(name)))
+    return pb.Object(
+        service=views.service_view(cluster, service, source.reasons(name), source.traffic_of(name))
+    )
 
 
 def _services_touched(source: Source, touched: picture.Touched) -> Iterator[ServiceName]:

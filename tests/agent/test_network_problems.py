@@ -9,7 +9,14 @@ from tests.support.scripted import ScriptedControlPlane
 
 pytestmark = pytest.mark.root
 
-WITHOUT_NFT = ("unshare", "-m", "sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', str(shutil.which("nft")))
+WITHOUT_NFT = (
+    "unshare",
+    "-m",
+    "sh",
+    "-c",
+    'mount --bind /dev/null "$0" && exec "$@"',
+    str(shutil.which("nft")),
+)
 
 
 async def test_a_node_without_nftables_says_which_package_is_missing(

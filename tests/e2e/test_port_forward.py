@@ -159,7 +159,9 @@ def test_it_goes_on_after_the_control_plane_was_killed(cluster: Dev) -> None:
     with forwarding(cluster, "pf", ":80") as one:
         port = one.port(8080)
         assert get(port)
-        control = next(pid for line, pid in cluster.processes("control").items() if "orch-controlplane" in line)
+        control = next(
+            pid for line, pid in cluster.processes("control").items() if "orch-controlplane" in line
+        )
         os.kill(control, signal.SIGKILL)
         cluster.restart_control()
         deadline = time.monotonic() + PATIENCE_SECONDS

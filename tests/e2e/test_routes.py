@@ -1,7 +1,5 @@
 """HTTP routes of a real cluster: every node serves them, whatever happens behind and beside them."""
 
-
-
 import contextlib
 import os
 import re

@@ -101,7 +101,11 @@ def _template(template: TaskTemplate) -> Found:
 def _naming(template: TaskTemplate, at: Path) -> Found:
     for name, address in template.extra_hosts.items():
         if not _HOSTNAME.fullmatch(name):
-            yield (*at, "extraHosts", name), f'"{name}" is not a host name', "letters, digits, hyphens and dots"
+            yield (
+                (*at, "extraHosts", name),
+                f'"{name}" is not a host name',
+                "letters, digits, hyphens and dots",
+            )
         if address != "host-gateway" and not _is_address(address):
             what = f'"{address}" is not an address'
             yield (*at, "extraHosts", name), what, "for example 10.0.0.5, or host-gateway for the node's own"

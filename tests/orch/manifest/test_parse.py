@@ -136,7 +136,9 @@ def test_an_environment_may_be_a_list() -> None:
 
 
 def test_extra_hosts_may_be_a_list_as_in_compose() -> None:
-    spec = a_spec("extraHosts: ['db:10.0.0.5', 'six:[fd00::5]', other=fd00::6, 'host.docker.internal:host-gateway']")
+    spec = a_spec(
+        "extraHosts: ['db:10.0.0.5', 'six:[fd00::5]', other=fd00::6, 'host.docker.internal:host-gateway']"
+    )
 
     assert spec.template.extra_hosts == {
         "db": "10.0.0.5",
