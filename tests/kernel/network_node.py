@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from agent.linux import constants, syscalls
 from agent.answers.reaching import watch
+from agent.linux import constants, syscalls
 from agent.network import attachment
 from agent.network.network import Network
 from agent.network.peering import Mode, Underlay
