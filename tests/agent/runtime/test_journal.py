@@ -1,5 +1,6 @@
 """An entry of the journal is there whole, or it is the one before."""
 
+import contextlib
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,12 @@ import pytest
 from agent.runtime import journal
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def no_room() -> Iterator[None]:
-    """A file takes a hundred bytes: the rest of a write is left out, as on a disk that is full."""
+    """A file takes a hundred bytes: the rest of a write is left out, as on a disk that is full.
+
+    For one write only: what the tests themselves print may go to a file as well.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
@@ -34,15 +38,14 @@ def test_an_entry_that_is_read_is_the_one_that_was_written(tmp_path: Path) -> No
 
 
 def test_an_entry_that_does_not_fit_is_an_error_and_leaves_the_one_before(
-    tmp_path: Path, request: pytest.FixtureRequest
+    tmp_path: Path,
 ) -> None:
     kept = journal.Journal(str(tmp_path / "containers"))
     (tmp_path / "containers" / "c").mkdir()
     before = {"container": "c", "state": journal.STARTING}
     kept.write(before)
 
-    request.getfixturevalue("no_room")
-    with pytest.raises(OSError, match="No space left"):
+    with no_room(), pytest.raises(OSError, match="No space left"):
         kept.write({**before, "words": "x" * 1000})
 
     assert kept.read("c") == before
