@@ -16,7 +16,7 @@ metadata: {name: web}
 spec:
   replicas: 3
   image: REGISTRY/web:1
-  ports: [{name: http, target: 8080, published: 30080}]
+  ports: [{name: http, target: 8080, published: 30080, mode: host}]
   readiness: {http: {path: /healthz, port: http}, period: 1s}
   placement: {maxPerNode: 1}
   stop: {drainDelay: 0s, gracePeriod: 5s}
@@ -124,7 +124,7 @@ def test_an_aborted_canary_goes_back(cluster: Dev) -> None:
 
 
 def test_scale_up_and_down_and_the_next_apply_keeps_it(cluster: Dev) -> None:
-    spec = WEB.replace("  replicas: 3\n", "").replace(", published: 30080", "").replace("maxPerNode: 1", "")
+    spec = WEB.replace("  replicas: 3\n", "").replace(", published: 30080, mode: host", "").replace("maxPerNode: 1", "")
     cluster.apply(spec)
     cluster.orchctl("scale", "web", "--replicas", "5")
     assert len(cluster.tasks("web")) == 5
@@ -195,7 +195,7 @@ spec:
 
 
 def test_tasks_reach_each_other_by_name(cluster: Dev) -> None:
-    cluster.apply(WEB.replace(", published: 30080", ""))
+    cluster.apply(WEB.replace(", published: 30080, mode: host", ""))
     for name in ("web", "tasks.web", "web.default.orch", "2.web"):
         said = cluster.orchctl("exec", "web.1", "--", "wget", "-q", "-O", "-", f"http://{name}:8080/version")
         assert said.strip() == "1", name
