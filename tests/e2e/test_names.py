@@ -67,8 +67,19 @@ for name in sys.argv[1:]:
 @pytest.fixture
 def named(cluster: Dev) -> Iterator[Dev]:
     cluster.apply(SERVICES)
+    _wait_told(cluster)
     yield cluster
     cluster.orchctl("delete", "namespace/shop", "--timeout", f"{PATIENCE_SECONDS}s", expect=None)
+
+
+def _wait_told(cluster: Dev) -> None:
+    """A node is told of a task a moment after the user is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        tasks, shop = looked_up(cluster, "tasks.web", "tasks.web.shop")
+        if tasks == sorted(addresses_of(cluster).values()) and "." in shop[0]:
+            return
+        assert time.monotonic() < deadline, f"the names never were all there: {tasks}, {shop}"
 
 
 def said(cluster: Dev, script: str, *service: str) -> str:

@@ -124,7 +124,11 @@ def test_an_aborted_canary_goes_back(cluster: Dev) -> None:
 
 
 def test_scale_up_and_down_and_the_next_apply_keeps_it(cluster: Dev) -> None:
-    spec = WEB.replace("  replicas: 3\n", "").replace(", published: 30080, mode: host", "").replace("maxPerNode: 1", "")
+    spec = (
+        WEB.replace("  replicas: 3\n", "")
+        .replace(", published: 30080, mode: host", "")
+        .replace("maxPerNode: 1", "")
+    )
     cluster.apply(spec)
     cluster.orchctl("scale", "web", "--replicas", "5")
     assert len(cluster.tasks("web")) == 5
