@@ -38,19 +38,24 @@ _LINK, _KIND = 0o120000, 0o170000
 def collect(plan: "Plan", place: str) -> dict[str, int]:
     """Path inside → a detached mount of the node; `place` is an empty directory to work on."""
     found = {f"/dev/{name}": _host_node(name, numbers) for name, numbers in _DEFAULT.items()}
-    if bound := [device for device in plan["devices"] if not _is_made_inside(device)]:
+    if bound := [device for device in _wanted(plan) if not _is_made_inside(device)]:
         found |= _made(plan, bound, place)
     return found
 
 
 def make(root: "inside.Inside", plan: "Plan") -> None:
     """In the container's root, after its mounts."""
-    for device in plan["devices"]:
+    for device in _wanted(plan):
         if _is_made_inside(device):
             try:
                 _make_inside(root, device)
             except OSError as error:
                 raise _not_made(device, error) from None
+
+
+def _wanted(plan: "Plan") -> "list[Plan]":
+    """Without /dev/ptmx, which is always that of the container's own terminals, as with runc."""
+    return [device for device in plan["devices"] if device["path"] != "/dev/ptmx"]
 
 
 def _is_made_inside(device: "Plan") -> bool:
