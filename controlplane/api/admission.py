@@ -3,7 +3,7 @@
 Everything or nothing: every problem of every document is found before anything is said.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -39,9 +39,16 @@ def apply(
     documents: Sequence[document.Written],
     asker: Asker,
     vault: admit_files.Vault,
+    *,
+    prunes: bool = False,
 ) -> Draft:
-    """All documents as one change. `versions` are the keys of kept file versions. Raises Invalid."""
+    """All documents as one change. `versions` are the keys of kept file versions. Raises Invalid.
+
+    `prunes`: what an earlier apply of the same set named and this one does not is deleted in the same change.
+    """
     draft = Draft(cluster, frozenset(versions), asker.name, asker.now)
+    if prunes:
+        _prune(draft, documents, {"service"})  # first: their ports, hosts and paths are free for the others
     for written in sorted(documents, key=lambda each: _ORDER.index(type(each.value))):
         draft.source = written.source
         _check_names(draft, written.value)
@@ -59,6 +66,9 @@ def apply(
             case _:
                 assert_never(written.value)
     draft.source = ""
+    if prunes:
+        _prune(draft, documents, {"config", "secret"})  # last: nobody mounts them any more
+        draft.objects.sort(key=lambda each: each.action == "deleted")
     admit_service.remount(draft)
     admit_routes.check(draft, lambda known: admit_files.opened(known, vault))
     draft.warnings.extend(_unknown_in_reach(draft))
@@ -68,12 +78,11 @@ def apply(
     return draft
 
 
-def prune(draft: Draft, documents: Sequence[document.Written]) -> None:
-    """Also delete what an earlier apply of the same set named and this one does not."""
+def _prune(draft: Draft, documents: Sequence[document.Written], kinds: Collection[str]) -> None:
     sets = {each.value.labels.get(SET_LABEL) for each in documents} - {None}
     named = {deletion.kind_and_name(each.value) for each in documents}
     for kind, name, labels in deletion.labelled(draft.cluster):
-        if labels.get(SET_LABEL) in sets and (kind, name) not in named:
+        if kind in kinds and labels.get(SET_LABEL) in sets and (kind, name) not in named:
             deletion.delete(draft, kind, name)
 
 

@@ -65,8 +65,10 @@ def _claimed(draft: Draft, name: ServiceName) -> Iterator[tuple[str, ServiceName
             held.pop(words, None)
             if isinstance(edit, codec.Mark):
                 held[words] = codec.claimed_by(edit.content).owner
+    after = draft.services_after()
     for words, other in held.items():
-        if other != name and (keys.service(other) in draft.edits or _is_in_use(draft.cluster, other, words)):
+        is_written = keys.service(other) in draft.edits
+        if other != name and other in after and (is_written or _is_in_use(draft.cluster, other, words)):
             yield words, other
 
 
@@ -96,14 +98,8 @@ def _on_every_node(cluster: snapshot.Cluster) -> dict[str, TaskId]:
 
 def _others(draft: Draft, name: ServiceName) -> Iterator[Service]:
     """As they will be after this apply."""
-    written = (edit.value for edit in draft.edits.values() if isinstance(edit, codec.Save))
-    services = {
-        **draft.cluster.services,
-        **{each.name: each for each in written if isinstance(each, Service)},
-    }
-    for other in sorted(services.values(), key=lambda each: each.name):
-        if other.name != name and not other.deleted:
-            yield other
+    services = draft.services_after()
+    yield from (services[other] for other in sorted(services) if other != name)
 
 
 def _words(port: PortSpec) -> str:

@@ -23,7 +23,7 @@ def check(draft: Draft, opened: Callable[[Secret], Mapping[str, bytes]]) -> None
     services = [each for each in changed if each.spec.routes and not each.deleted]
     if not services:
         return
-    holders = _holders(draft, changed)
+    holders = _holders(draft)
     for service in sorted(services, key=lambda each: each.name):
         for route in service.spec.routes:
             for fault in _conflicts(service.name, route, holders):
@@ -37,14 +37,9 @@ def _place(route: RouteSpec) -> Place:
     return route.host.lower(), route.path.rstrip("/")
 
 
-def _holders(draft: Draft, services: list[Service]) -> dict[Place, list[tuple[ServiceName, RouteSpec]]]:
+def _holders(draft: Draft) -> dict[Place, list[tuple[ServiceName, RouteSpec]]]:
     """Who has which place, once the change is made."""
-    after = dict(draft.cluster.services)
-    for edit in draft.edits.values():
-        if isinstance(edit, codec.Drop):
-            after = {name: each for name, each in after.items() if keys.service(name) != edit.key}
-    after |= {each.name: each for each in services}
-    after = {name: each for name, each in after.items() if not each.deleted}
+    after = draft.services_after()
     holders: dict[Place, list[tuple[ServiceName, RouteSpec]]] = defaultdict(list)
     for name in sorted(after):
         for route in after[name].spec.routes:

@@ -73,11 +73,9 @@ class Changing:
 
         def admit() -> Draft:
             asker = admission.Asker(door.caller(context).name, self.clock.now())
-            draft = admission.apply(self.picture.cluster, self.picture.versions, documents, asker, self.vault)
+            cluster, versions = self.picture.cluster, self.picture.versions
+            draft = admission.apply(cluster, versions, documents, asker, self.vault, prunes=request.prune)
             draft.warnings.extend(warnings)
-            if request.prune:
-                admission.prune(draft, documents)
-                _raise_problems(draft)
             return draft
 
         if request.dry_run:

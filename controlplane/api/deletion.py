@@ -80,7 +80,7 @@ def _file(draft: Draft, name: ObjectName, *, is_secret: bool) -> None:
         return
     users = [str(user) for user in _users(draft, name, is_secret=is_secret)]
     if users:
-        draft.refuse(f"the {kind} {name} is mounted by {', '.join(users)}: delete or change those first")
+        draft.refuse(f"the {kind} {name} is used by {', '.join(users)}: delete or change those first")
         return
     draft.write(codec.Drop(key))
     prefix = keys.version(is_secret, name, 0)[: -len("00000000")]
@@ -89,14 +89,12 @@ def _file(draft: Draft, name: ObjectName, *, is_secret: bool) -> None:
 
 
 def _users(draft: Draft, name: ObjectName, *, is_secret: bool) -> Iterator[ServiceName]:
-    """Services that mount it and are not deleted, also not by this very change."""
-    for user, service in sorted(draft.cluster.services.items()):
-        edit = draft.edits.get(keys.service(user))
-        is_going = isinstance(edit, codec.Save) and getattr(edit.value, "deleted", False)
-        if service.deleted or is_going:
-            continue
+    """Services that mount it, or show it as a certificate, when this change is made."""
+    for user, service in sorted(draft.services_after().items()):
         mounted = assignments.mounted(service.spec.template, user.namespace)
-        if any(file[:2] == (is_secret, name) for file in mounted):
+        shown = {route.tls for route in service.spec.routes} if is_secret else set()
+        is_shown = user.namespace == name.namespace and name.name in shown
+        if is_shown or any(file[:2] == (is_secret, name) for file in mounted):
             draft.look_at(keys.service(user))
             yield user
 

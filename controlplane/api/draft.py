@@ -7,6 +7,7 @@ from typing import Any
 from controlplane.cluster import snapshot
 from controlplane.store import codec, port
 from orch.model.names import ServiceName
+from orch.model.service import Service
 from orch.v1 import control_pb2 as pb
 
 
@@ -45,6 +46,13 @@ class Draft:
         """What became of one object."""
         reference = pb.Reference(kind=kind, namespace=namespace, name=name)
         self.objects.append(pb.AppliedObject(reference=reference, action=action, **more))
+
+    def services_after(self) -> dict[ServiceName, Service]:
+        """As they are once the change is made, without those that are on their way out."""
+        after = dict(self.cluster.services)
+        written = (edit.value for edit in self.edits.values() if isinstance(edit, codec.Save))
+        after |= {each.name: each for each in written if isinstance(each, Service)}
+        return {name: each for name, each in after.items() if not each.deleted}
 
     def save_object(self, kind: str, namespace: str, name: str, known: Any, new: Any) -> None:
         """A whole object without revisions: created, changed or unchanged."""

@@ -115,10 +115,25 @@ async def test_a_config_in_use_is_not_deleted(running: planes.Running) -> None:
     await running.stub.Apply(planes.applying(mounted, config({"s.conf": b"1"})))
     reference = pb.Reference(kind="config", namespace="default", name="settings")
     _, words = await refused(running.stub.Delete(pb.DeleteRequest(references=[reference])))
-    assert "is mounted by web" in words
+    assert "is used by web" in words
     both = [reference, pb.Reference(kind="service", namespace="default", name="web")]
     reply = await running.stub.Delete(pb.DeleteRequest(references=both))
     assert [each.kind for each in reply.deleted] == ["service", "config"]
+
+
+async def test_what_is_mounted_no_longer_is_pruned_in_the_same_apply(running: planes.Running) -> None:
+    mounted = planes.a_service(container={"configs": ({"source": "settings"},)})
+    settings, plain = config({"s.conf": b"1"}), planes.a_service()
+    for labels in (mounted.service.labels, settings.config.labels, plain.service.labels):
+        labels["orch/set"] = "shop"
+    await running.stub.Apply(planes.applying(mounted, settings))
+
+    reply = await running.stub.Apply(planes.applying(plain, prune=True))
+
+    assert [(each.reference.kind, each.action) for each in reply.objects] == [
+        ("service", "changed"),
+        ("config", "deleted"),
+    ]
 
 
 async def test_a_deleted_service_goes_when_its_tasks_have_gone(running: planes.Running) -> None:

@@ -98,3 +98,19 @@ async def test_the_same_service_applied_again_keeps_its_port(running: planes.Run
     await running.stub.Apply(planes.applying(publishing("web", 30080, image="web:2")))
 
     assert set(running.plane.picture.cluster.claims["*"]) == {"0.0.0.0:30080/tcp"}
+
+
+async def test_a_port_of_who_is_pruned_is_free_for_who_is_applied(running: planes.Running) -> None:
+    await running.stub.Apply(planes.applying(of_the_set(publishing("web", 30080))))
+
+    reply = await running.stub.Apply(planes.applying(of_the_set(publishing("api", 30080)), prune=True))
+
+    assert [(each.reference.name, each.action) for each in reply.objects] == [
+        ("api", "created"),
+        ("web", "deleted"),
+    ]
+
+
+def of_the_set(document: Any) -> Any:
+    document.service.labels["orch/set"] = "shop"
+    return document

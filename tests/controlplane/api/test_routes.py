@@ -58,6 +58,31 @@ async def test_who_goes_makes_room(running: planes.Running) -> None:
     await running.stub.Apply(planes.applying(web("web"), web("other", RouteSpec(host="a.test"))))
 
 
+async def test_who_is_pruned_makes_room(running: planes.Running) -> None:
+    one, other = web("web", RouteSpec(host="a.test")), web("other", RouteSpec(host="a.test"))
+    for each in (one, other):
+        each.service.labels["orch/set"] = "shop"
+    await running.stub.Apply(planes.applying(one))
+
+    await running.stub.Apply(planes.applying(other, prune=True))
+
+    await running.wait_until(lambda cluster: {name.name for name in cluster.services} == {"other"})
+
+
+async def test_a_secret_that_a_route_shows_is_deleted_with_it_but_not_before(running: planes.Running) -> None:
+    await running.stub.Apply(
+        planes.applying(tls("cert", pair("a.test")), web("web", RouteSpec(host="a.test", tls="cert")))
+    )
+    secret = pb.Reference(kind="secret", namespace="default", name="cert")
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.stub.Delete(pb.DeleteRequest(references=[secret]))
+    service = pb.Reference(kind="service", namespace="default", name="web")
+    await running.stub.Delete(pb.DeleteRequest(references=[service, secret]))
+
+    assert "the secret cert is used by web" in (caught.value.details() or "")
+
+
 @pytest.mark.parametrize(
     ("route", "words"),
     [
