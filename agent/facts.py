@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from agent.images.images import this_platform
+from agent.settings import Settings
 from orch.model.node import Facts
 
 ALMOST_FULL = 0.95
@@ -14,18 +15,20 @@ ALMOST_FULL = 0.95
 CAPABILITIES = ("logs", "exec", "configs", "secrets", "probes", "initContainers")
 
 
-def gather(address: str, *, cpu: int = 0, memory: int = 0) -> Facts:
-    """`cpu` (thousandths of a core) and `memory` (bytes) stand for the machine's own where they are given."""
+def gather(settings: Settings, address: str) -> Facts:
+    """`cpu` and `memory` of the settings stand for the machine's own where they are given."""
     return Facts(
         hostname=socket.gethostname(),
         address=address,
         architecture=this_platform().architecture,
         kernel=platform.release(),
-        cpu=cpu_of_machine(cpu),
-        memory=memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cpu=cpu_of_machine(settings.cpu),
+        memory=settings.memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         version=version(),
         capabilities=CAPABILITIES,
         boot_id=boot_id(),
+        http_port=settings.http_port,
+        https_port=settings.https_port,
     )
 
 

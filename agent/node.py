@@ -26,6 +26,7 @@ from agent.ledger import Ledger, next_incarnation
 from agent.membership import Membership
 from agent.network.attachment import NetworkError
 from agent.network.network import Network
+from agent.network.services.reserved import RoutePorts
 from agent.own_registry import OwnRegistry
 from agent.probes.prober import Prober
 from agent.reconciler import configuration, perform
@@ -198,6 +199,7 @@ class Node:
             pool_size=settings.pool_size,
             resolv_conf=settings.resolv_conf,
             underlay=settings.underlay,
+            route_ports=RoutePorts(settings.http_port, settings.https_port),
             settle=self._runtime.take_in,
         )
         self._closing.push_async_callback(network.close)
@@ -283,7 +285,7 @@ class Node:
         return sessions_pb2.Hello(
             node=settings.name,
             incarnation=incarnation,
-            facts=wire.to_wire(facts.gather(self.address(), cpu=settings.cpu, memory=settings.memory)),
+            facts=wire.to_wire(facts.gather(settings, self.address())),
             labels=settings.labels,
             accepted=wire.to_wire(accepted) if accepted else None,
             statuses=[wire.to_wire(status) for status in self._loop.statuses()],

@@ -19,8 +19,11 @@ from agent.network.services.admission import Admission
 from agent.network.services.difference import Chains, Change, Step
 from agent.network.services.groups import Element, Form, Key, Value
 from agent.network.services.kernel import Kernel
+from agent.network.services.reserved import RoutePorts, is_reserved, why_not
 from agent.network.services.wanted import Wanted
 from orch.model.assignment import EndpointSection
+
+NOWHERE = RoutePorts()
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +43,10 @@ class _Known:
 class Firewall:
     """Doors are wanted or not; `commit` and `set_services` return when the kernel has what is wanted."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, route_ports: RoutePorts = NOWHERE) -> None:
         """Changes nothing yet."""
+        self._route_ports = route_ports
+        self._reserved: frozenset[int] = frozenset()
         self.service_range = place.service_range
         self._virtual = IPv4Network(place.service_range or "255.255.255.255/32")
         self._kernel = Kernel(place)
@@ -68,8 +73,13 @@ class Firewall:
         return dict(self._doors)
 
     def problems(self) -> tuple[str, ...]:
-        """Published ports of services that this node cannot give."""
-        return self._admission.problems()
+        """Published ports of services that this node cannot give; those of tasks that HTTP routes came to later."""
+        late = sorted((each for each in self._doors if self.is_reserved(each)), key=str)
+        return (*self._admission.problems(), *map(why_not, late))
+
+    def is_reserved(self, door: Door) -> bool:
+        """HTTP routes are served there."""
+        return is_reserved(door, self._reserved)
 
     async def commit(self) -> None:
         """Who comes while another's transaction is under way shares the next one with all who wait."""
@@ -177,8 +187,13 @@ class Firewall:
         held = known.services
         before = difference.groups_in(held) if held else {}
         taken = self._wanted.take(section, before) if section is not None else None
+        again: Mapping[Key, Change] = {}
+        if section is not None:
+            self._reserved = self._route_ports.reserved(section)
+            again = dict(self._admission.reserve(self._reserved, self._wanted.groups))
         if held is None:
-            led = self._admission.admit(taken.changes if taken else {}, self._is_virtual, ports.is_taken)
+            changes = {**again, **(taken.changes if taken else {})}
+            led = self._admission.admit(changes, self._is_virtual, ports.is_taken)
             difference.of_groups(led, step.elements)
         else:
             led = self._admission.admit(dict(self._all(before)), self._is_virtual, ports.is_taken)

@@ -21,6 +21,7 @@ from agent.network.peers import Peers
 from agent.network.policy import policy
 from agent.network.pool import Pool
 from agent.network.records import Record, Records
+from agent.network.services.reserved import RoutePorts, why_not
 from agent.network.topology import RemoveSlot, Slot
 from agent.network.workbench import Workbench
 from orch.model.assignment import EndpointSection
@@ -28,6 +29,7 @@ from orch.model.names import ServiceName
 
 DEFAULT_POOL_SIZE = 16
 DEFAULT_UNDERLAY = Underlay()
+NO_ROUTES = RoutePorts()
 HOST_RESOLVERS = Path("/etc/resolv.conf")
 
 
@@ -78,11 +80,13 @@ class Network:
         pool_size: int = DEFAULT_POOL_SIZE,
         resolv_conf: Path = HOST_RESOLVERS,
         underlay: Underlay = DEFAULT_UNDERLAY,
+        route_ports: RoutePorts = NO_ROUTES,
         settle: Callable[[int], None] = lambda _: None,
     ) -> Self:
         """In the node's network namespace. Adopts what is there and removes what is half made.
 
-        `settle` is told the pid of orch-dns, which is to outlive the agent.
+        `settle` is told the pid of orch-dns, which is to outlive the agent. Where HTTP routes are served nothing
+        else is led.
         """
         parsed = [Subnet.parse(text) for text in subnets]
         workbench = await Workbench.open(run_dir / "netns", parsed)
@@ -96,7 +100,7 @@ class Network:
             Peers(workbench, overlay, underlay),
             Pool(pool_size, addresses, workbench),
             addresses,
-            Firewall(_place(parsed, cluster_range, service_range)),
+            Firewall(_place(parsed, cluster_range, service_range), route_ports),
             policy.of_node(topology.BRIDGE, cluster_range, service_range, parsed),
             names.Names(
                 run_dir / "dns",
@@ -323,6 +327,8 @@ class Network:
                     f"port {taken.host_ip or '*'}:{taken.port}/{taken.protocol} of this node is published by "
                     "another task: choose another host port"
                 )
+            if door not in own and self._firewall.is_reserved(door):
+                raise NetworkError(why_not(door))
             if door not in own:
                 ports.check_free(door)
 

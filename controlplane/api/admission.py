@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from controlplane.api import admit_files, admit_routes, admit_service, deletion, errors
+from controlplane.api import admit_files, admit_http, admit_routes, admit_service, deletion, errors
 from controlplane.api.draft import Draft
 from controlplane.cluster import snapshot
 from controlplane.controllers import reach
@@ -71,6 +71,7 @@ def apply(
         draft.objects.sort(key=lambda each: each.action == "deleted")
     admit_service.remount(draft)
     admit_routes.check(draft, lambda known: admit_files.opened(known, vault))
+    admit_http.check(draft)
     draft.warnings.extend(_unknown_in_reach(draft))
     admit_files.forget_versions(draft)
     if draft.problems:

@@ -247,11 +247,6 @@ def _services_first(reference: Any) -> int:
     return deletion.KINDS.index(reference.kind) if reference.kind in deletion.KINDS else len(deletion.KINDS)
 
 
-def _raise_problems(draft: Draft) -> None:
-    if draft.problems:
-        raise errors.Invalid("\n".join(draft.problems))
-
-
 def _remove_node(draft: Draft, name: str) -> None:
     """A node that is down is forgotten, with its range and its right to come back without a token."""
     cluster = draft.cluster

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from controlplane.api import admit_service, errors
+from controlplane.api import admit_http, admit_service, errors
 from controlplane.api.draft import Draft
 from controlplane.controllers import wants
 from orch.model.names import ServiceName
@@ -68,6 +68,9 @@ def _undo(draft: Draft, service: Service, rollout: Rollout | None, order: Order)
     is_proven = _did_well(rollout, wanted) and not order.through_canary
     spec = service.spec.model_copy(update={"template": found.template})
     admit_service.change(draft, service.name, spec, why=f"undo to revision {wanted}", skips_canary=is_proven)
+    admit_http.check(draft)
+    if draft.problems:
+        raise errors.NotPossible("\n".join(draft.problems))
 
 
 def _one_before(known: Mapping[int, Revision], service: Service, rollout: Rollout | None) -> int:

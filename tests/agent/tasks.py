@@ -47,7 +47,10 @@ def start_time(pid: int) -> str:
 
 
 async def wait_pid_gone(pid: int) -> None:
-    fd = os.pidfd_open(pid)
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     done = asyncio.Event()
     asyncio.get_running_loop().add_reader(fd, done.set)
     try:

@@ -93,6 +93,7 @@ class Node:
             "pool_size": pool_size,
             "underlay": underlay,
             "resolv_conf": resolv_conf or "/dev/null",
+            "route_ports": [8070, 8071],
         }
         self._command = [sys.executable, str(NODE_PROCESS), machine.netns, json.dumps(settings)]
         self.start()

@@ -16,6 +16,7 @@ from agent.linux import constants, syscalls
 from agent.network import attachment
 from agent.network.network import Network
 from agent.network.peering import Mode, Underlay
+from agent.network.services.reserved import RoutePorts
 from orch import wire
 from orch.model.assignment import EndpointSection, PeerNode
 from orch.model.names import ServiceName
@@ -78,6 +79,7 @@ async def main(settings: dict) -> None:
     settings |= {name: Path(settings[name]) for name in ("run_dir", "state_dir", "resolv_conf")}
     underlay = settings["underlay"]
     settings["underlay"] = Underlay(**underlay | {"mode": Mode(underlay.get("mode", "auto"))})
+    settings["route_ports"] = RoutePorts(*settings["route_ports"])
     try:
         network = await Network.open(**settings)
     except attachment.NetworkError as error:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.network.attachment import Attached, Peer, Published
+from agent.network.attachment import Attached, NetworkError, Peer, Published
 from orch.model.assignment import Endpoint, ServiceEndpoints
 from orch.model.names import ServiceName, TaskId
-from orch.model.network import NetworkSpec
+from orch.model.network import NetworkSpec, RouteSpec
 from orch.model.policy import PortSpec
 from tests.kernel import network_lab
 from tests.kernel.network_lab import Machine, Node, ask, encoded, run_in, serving
@@ -101,6 +101,7 @@ def service(
     ports: tuple[PortSpec, ...] = (),
     affinity_seconds: float = 0,
     targets: dict[str, tuple[int, ...]] | None = None,
+    routes: tuple[RouteSpec, ...] = (),
 ) -> ServiceEndpoints:
     endpoints = tuple(
         Endpoint(
@@ -113,7 +114,7 @@ def service(
         for slot, place in enumerate(places, 1)
     )
     network = NetworkSpec(session_affinity=affinity_seconds)
-    return ServiceEndpoints(ServiceName("default", name), endpoints, (address,), ports, network)
+    return ServiceEndpoints(ServiceName("default", name), endpoints, (address,), ports, network, routes)
 
 
 def tell(nodes: Iterable[Node], *services: ServiceEndpoints) -> None:
@@ -404,6 +405,28 @@ def test_a_port_that_a_process_of_one_node_has_is_named_there_and_open_elsewhere
         tell(nodes, service(task, ports=PUBLISHED), other)
         assert nodes[0].call("problems") == []
         assert ask(machines[2].netns, machines[0].address, 8080).startswith("web")
+
+
+def test_where_routes_are_served_a_published_port_is_not_led_away(
+    nodes: tuple[Node, Node], machines: list[Machine]
+) -> None:
+    """Whichever came first; the lab's nodes serve routes on port 8070."""
+    task, door = nodes[0].attach("web"), (PortSpec(target=80, published=8070, mode="ingress"),)
+    published = service(task, ports=door)
+    routed = service(task, name="shop", address="10.224.0.6", routes=(RouteSpec(host="a.test"),))
+
+    with serving_on("tcp", task), serving(machines[1].netns, 8070, "proxy"):
+        tell(nodes, published)
+        assert ask(machines[2].netns, machines[0].address, 8070).startswith("web")
+        tell(nodes, published, routed)
+        assert ask(machines[2].netns, machines[1].address, 8070).startswith("proxy")
+        refusal(machines[2].netns, machines[0].address, 8070)
+        assert "this node serves HTTP routes there" in " ".join(nodes[0].call("problems"))
+        with pytest.raises(NetworkError, match="this node serves HTTP routes there"):
+            nodes[0].publish("web", Published("", 8070, 80, "tcp"))
+        tell(nodes, published)
+        assert ask(machines[2].netns, machines[0].address, 8070).startswith("web")
+        assert nodes[0].call("problems") == []
 
 
 LINE_CLIENT = """

@@ -77,6 +77,7 @@ class Agent:
     memory: int = 8 << 30
     incarnation: int = 1
     labels: dict[str, str] = field(default_factory=dict)
+    http_ports: tuple[int, int] = (80, 443)
     heartbeat_seconds: float = 0.2
     told: dict[str, Any] = field(default_factory=dict)
     """The newest of each section."""
@@ -173,6 +174,7 @@ class Agent:
             "192.0.2.1",
             "amd64",
         )
+        facts.http_port, facts.https_port = self.http_ports
         yield pb.SessionUp(
             hello=pb.Hello(
                 node=self.name, incarnation=self.incarnation, facts=facts, labels=self.labels,

@@ -1,9 +1,10 @@
-"""Doors of services that a process of the node has already: left out, and named, until it lets go (pure)."""
+"""Doors of services that a process of the node, or its HTTP routes, have: left out, and named, until then (pure)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address
 
 from agent.network.rules import Door
+from agent.network.services import reserved
 from agent.network.services.difference import Change
 from agent.network.services.groups import Form, Group, Key
 
@@ -16,6 +17,15 @@ class Admission:
     def __init__(self) -> None:
         """None so far."""
         self.outside: dict[Key, Group] = {}
+        self._reserved: frozenset[int] = frozenset()
+
+    def reserve(self, ports: frozenset[int], inside: Mapping[Key, Group]) -> Iterator[tuple[Key, Change]]:
+        """From now on these are the ports of HTTP routes; of the groups `inside`, those to be admitted anew."""
+        new, self._reserved = ports - self._reserved, ports
+        if new:
+            for key, group in inside.items():
+                if int.from_bytes(key.fields[-4:-2], "big") in new and key not in self.outside:
+                    yield key, (group, group)
 
     def admit(
         self, changes: Mapping[Key, Change], virtual: Callable[[Key], bool], taken: Callable[[Door], bool]
@@ -23,13 +33,19 @@ class Admission:
         """The changes as the kernel is to see them: what is outside is not there."""
         admitted: dict[Key, Change] = {}
         for key, group in self.outside.items():
-            if key not in changes and not taken(door(key)):
+            if key not in changes and not self._is_reserved(key) and not taken(door(key)):
                 admitted[key] = (None, group)
         for key in admitted:
             del self.outside[key]
         for key, (before, after) in changes.items():
             known = None if self.outside.pop(key, None) is not None else before
-            if after is not None and known is None and not virtual(key) and taken(door(key)):
+            if after is None or virtual(key):
+                admitted[key] = (known, after)
+            elif self._is_reserved(key):
+                self.outside[key] = after
+                if known is not None:
+                    admitted[key] = (known, None)
+            elif known is None and taken(door(key)):
                 self.outside[key] = after
             else:
                 admitted[key] = (known, after)
@@ -37,7 +53,13 @@ class Admission:
 
     def problems(self) -> tuple[str, ...]:
         """A sentence for each door that is left out."""
-        return tuple(_sentence(door(key)) for key in sorted(self.outside, key=lambda each: each.fields))
+        keys = sorted(self.outside, key=lambda each: each.fields)
+        return tuple(
+            reserved.why_not(door(key)) if self._is_reserved(key) else _sentence(door(key)) for key in keys
+        )
+
+    def _is_reserved(self, key: Key) -> bool:
+        return reserved.is_reserved(door(key), self._reserved)
 
 
 def door(key: Key) -> Door:

@@ -73,6 +73,9 @@ class Facts:
     capabilities: tuple[str, ...] = ()
     """What the agent can do, by name."""
     boot_id: str = ""
+    http_port: int = 0
+    """Where it serves HTTP routes; 0 is nowhere."""
+    https_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

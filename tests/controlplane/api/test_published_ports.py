@@ -114,3 +114,18 @@ async def test_a_port_of_who_is_pruned_is_free_for_who_is_applied(running: plane
 def of_the_set(document: Any) -> Any:
     document.service.labels["orch/set"] = "shop"
     return document
+
+
+async def test_a_revision_whose_port_another_has_now_is_not_gone_back_to(running: planes.Running) -> None:
+    await running.agent("n1")
+    await running.stub.Apply(planes.applying(publishing("web", 30080)))
+    await running.stub.Apply(planes.applying(publishing("web", 30081)))
+    await running.wait_until(lambda cluster: any(each.stable == 2 for each in cluster.rollouts.values()))
+    await running.stub.Apply(planes.applying(publishing("api", 30080)))
+
+    with pytest.raises(aio.AioRpcError) as caught:
+        await running.stub.Rollout(
+            pb.RolloutRequest(service={"namespace": "default", "name": "web"}, verb="undo", to_revision=1)
+        )
+
+    assert "port 30080/tcp is published on every node by api" in (caught.value.details() or "")

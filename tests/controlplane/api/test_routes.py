@@ -1,5 +1,7 @@
 """Routes at apply: whose host and path it is, and with which certificate; who is told the certificate."""
 
+from typing import Any
+
 import grpc.aio
 import pytest
 
@@ -81,6 +83,69 @@ async def test_a_secret_that_a_route_shows_is_deleted_with_it_but_not_before(run
     await running.stub.Delete(pb.DeleteRequest(references=[service, secret]))
 
     assert "the secret cert is used by web" in (caught.value.details() or "")
+
+
+def publishing(document: pb.Document, published: int, **more: Any) -> pb.Document:
+    document.service.spec.template.ports.append(
+        wire.to_wire(PortSpec(name="out", target=8081, published=published, **more))
+    )
+    return document
+
+
+@pytest.mark.parametrize("mode", ["ingress", "host"])
+async def test_nobody_publishes_a_port_where_routes_are_served(running: planes.Running, mode: str) -> None:
+    await running.agent("n1")
+    await running.stub.Apply(planes.applying(web("shop", RouteSpec(host="a.test"))))
+
+    said = await refusal(running, publishing(web("web"), 80, mode=mode))
+    both = await refusal(running, publishing(web("both", RouteSpec(host="b.test")), 80, mode=mode))
+    await running.stub.Apply(planes.applying(publishing(web("secure"), 443, mode=mode)))
+    await running.stub.Apply(planes.applying(publishing(web("other"), 80, mode=mode, protocol="udp")))
+
+    assert (
+        "service web: port 80/tcp is published, but the nodes serve HTTP routes there, those of service shop: "
+        "publish another port, or reach web by a route, too" in said
+    )
+    assert "service both: port 80/tcp is published" in both
+
+
+async def test_no_routes_come_to_where_a_port_is_published(running: planes.Running) -> None:
+    await running.stub.Apply(planes.applying(publishing(web("web"), 80)))
+    await running.stub.Apply(planes.applying(publishing(web("secure"), 443)))
+
+    plain = await refusal(running, web("shop", RouteSpec(host="a.test")))
+    secret = tls("cert", pair("a.test"))
+    by_tls = await refusal(running, secret, web("shop", RouteSpec(host="a.test", tls="cert")))
+    await running.stub.Apply(planes.applying(web("bystander")))
+
+    assert "service web: port 80/tcp is published" in plain
+    assert "those of service shop" in plain
+    assert "service secure" not in plain
+    assert "service secure: port 443/tcp is published, but the nodes serve HTTPS routes there" in by_tls
+
+
+async def test_nodes_may_serve_routes_elsewhere(running: planes.Running) -> None:
+    await running.agent("n1", http_ports=(8000, 0))
+    await running.stub.Apply(planes.applying(web("shop", RouteSpec(host="a.test"))))
+
+    await running.stub.Apply(planes.applying(publishing(web("web"), 80)))
+
+    assert "port 8000/tcp is published" in await refusal(running, publishing(web("other"), 8000))
+
+
+async def test_a_revision_that_published_where_routes_are_now_is_not_gone_back_to(
+    running: planes.Running,
+) -> None:
+    await running.agent("n1")
+    await running.stub.Apply(planes.applying(publishing(web("web"), 80)))
+    await running.stub.Apply(planes.applying(web("web")))
+    await running.stub.Apply(planes.applying(web("shop", RouteSpec(host="a.test"))))
+    undo = pb.RolloutRequest(service={"namespace": "default", "name": "web"}, verb="undo", to_revision=1)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.stub.Rollout(undo)
+
+    assert "port 80/tcp is published" in (caught.value.details() or "")
 
 
 @pytest.mark.parametrize(
