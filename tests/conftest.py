@@ -8,6 +8,7 @@ No property is false because the machine was busy: examples have no deadline.
 import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from agent.linux import syscalls
@@ -26,6 +27,14 @@ def pytest_configure() -> None:
         signal.SIGXFSZ,
     }:  # Python ignores the last two itself
         syscalls.default_signal(number)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With `pytest -n`: who runs single files need not have it."""
+    from tests.support.abreast import Abreast
+
+    return Abreast(config, log)
 
 
 def _ignored() -> set[int]:
