@@ -30,6 +30,8 @@ class Places:
     uid: int = 65534
     gid: int = 65534
     most_connections: int = MOST_CONNECTIONS
+    leaving_seconds: int = TUNNEL_HOURS * 3600
+    """After which one that has been followed by another ends, whatever is still under way."""
     threads: int = 1
 
     @property
@@ -116,6 +118,7 @@ def _global(places: Places, said: str) -> Iterator[str]:
         f"  uid {places.uid}",
         f"  gid {places.gid}",
         f"  maxconn {places.most_connections}",
+        f"  hard-stop-after {places.leaving_seconds}s",
         f"  nbthread {places.threads}",
         f"  stats socket {places.socket} mode 600 level admin expose-fd listeners",
         "  stats timeout 10s",

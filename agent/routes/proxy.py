@@ -176,6 +176,7 @@ class Proxy:
         self.reloads += before is not None
         self._watch(info.pid)
         self._seen = decide.after(self._wanted, seen.Seen(), self._places)
+        await asyncio.to_thread(process.bound, self._places, info.pid)
 
     async def _adopt(self) -> None:
         """One that runs from before."""

@@ -20,7 +20,7 @@ import pytest
 from agent import routing
 from agent.routes import control, process, seen
 from agent.routes.proxy import Proxy
-from orch.model.assignment import RevisionShare
+from orch.model.assignment import RevisionShare, ServiceEndpoints
 from orch.model.names import ObjectName
 from orch.model.network import RouteSpec
 from orch.model.traffic import RevisionTraffic, quantile
@@ -414,6 +414,51 @@ async def test_a_websocket_outlives_changes_elsewhere_a_new_process_and_its_own_
         assert await echoed(b"reloaded") == b"reloaded"
     finally:
         writer.close()
+
+
+async def test_processes_that_leave_are_not_more_and_more(lab: Lab) -> None:
+    """Each is kept by a WebSocket that never ends."""
+    web, most = await lab.server("web"), process.MOST_LEAVING
+    more: list[ServiceEndpoints] = []
+    open_: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    try:
+        for number in range(most + 2):
+            await lab.set(service("web", [web], A), *more)
+            open_.append(await upgraded(lab))
+            more.append(service(f"more{number}", [web], RouteSpec(host=f"{number}.test")))
+        async with asyncio.timeout(routes_lab.PATIENCE_SECONDS):
+            assert await open_[0][0].read() == b"", "the oldest has ended"
+        deadline = time.monotonic() + routes_lab.PATIENCE_SECONDS
+        while len(lab.pids()) > most + 1:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        for reader, writer in open_[1:]:
+            writer.write(b"still")
+            async with asyncio.timeout(routes_lab.PATIENCE_SECONDS):
+                assert await reader.readexactly(5) == b"still"
+    finally:
+        for _, writer in open_:
+            writer.close()
+
+
+async def test_a_process_that_leaves_ends_also_with_a_connection_that_does_not(lab: Lab) -> None:
+    web = await lab.server("web")
+    lab.places = dataclasses.replace(lab.places, leaving_seconds=1)
+    lab.again()
+    await lab.set(service("web", [web], A))
+    reader, writer = await upgraded(lab)
+    first = lab.pids()
+
+    await lab.set(service("web", [web], A), service("other", [web], RouteSpec(host="o.test")))
+
+    async with asyncio.timeout(routes_lab.PATIENCE_SECONDS):
+        assert await reader.read() == b""
+    writer.close()
+    assert (await lab.get()).startswith("200 web")
+    deadline = time.monotonic() + routes_lab.PATIENCE_SECONDS
+    while set(first) & set(lab.pids()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
 
 
 async def test_without_a_route_there_is_no_proxy_and_what_is_under_way_is_answered(lab: Lab) -> None:
