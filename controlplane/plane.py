@@ -126,7 +126,7 @@ class Plane(core.Core):
         grounds = self._grounds
         hands_on = forwarding.Forwarding(self.leadership, lambda: self.listeners.credentials)
         return server.Control(
-            reading.Reading(self.source, self._store_age, grounds.clock),
+            reading.Reading(self.source, self._store_age, grounds.clock, hands_on),
             self.changing,
             asking.Asking(self.source),
             streaming.Streaming(self.picture, self.sessions.relay, hands_on),

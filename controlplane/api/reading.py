@@ -1,11 +1,16 @@
-"""Get and Watch: objects as they are now, and every change from then on."""
+"""Get and Watch: objects as they are now, and every change from then on.
+
+Any control plane answers from its mirror. What has been asked for by name is shown in detail, and of that some lies in
+the leader's memory alone (why a task waits, the traffic of routes): there a follower asks the leader, if it can.
+"""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.api import catalog, errors
+from controlplane.api import catalog, errors, forwarding
 from controlplane.loop import clock, picture
 from orch.v1 import control_pb2 as pb
 
@@ -13,19 +18,29 @@ OBJECTS_PER_MESSAGE = 200
 REST_FACTOR = 3.0
 """After showing what changed, a watch rests for so many times as long as that took: others wait too."""
 LONGEST_REST_SECONDS = 0.5
+LEADER_SECONDS = 2.0
+"""A leader that has not answered by then is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Handlers of reads; any control plane answers them from its mirror."""
+    """Handlers of reads."""
 
     source: catalog.Source
     store_age: Callable[[], float]
     clock: clock.Clock
+    forwarding: forwarding.Forwarding
 
     async def get(self, request: Any, _context: Any) -> pb.GetReply:
         """Everything that the request means. Raises Invalid, Unreachable."""
         kinds = self._kinds(request)
+        if request.names and self.forwarding.is_needed:
+            seen = self._picture.cluster.revision
+            with contextlib.suppress(errors.Unreachable, errors.Passed):
+                async with self.forwarding.leader() as stub:
+                    reply: pb.GetReply = await stub.Get(request, timeout=LEADER_SECONDS)
+                    if reply.revision >= seen:  # what somebody saw here is not undone
+                        return reply
         objects = [
             kind.show(self.source, identity)
             for kind in kinds.values()

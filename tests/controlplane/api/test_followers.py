@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from grpc import StatusCode, aio
 
 from controlplane.store import memory
+from orch.model.names import ServiceName
+from orch.model.traffic import RevisionTraffic
 from orch.v1 import control_pb2 as pb
 from orch.v1 import sessions_pb2_grpc
 from tests.support import agents, planes
@@ -85,3 +88,22 @@ async def test_a_user_who_hangs_up_on_a_follower_leaves_no_stream_open(pair: Pai
         async with asyncio.timeout(agents.WAIT_SECONDS):
             assert await answer.read() is aio.EOF, "the node is told that nobody listens any more"
     assert not relay._streams
+
+
+async def test_what_only_the_leader_knows_is_shown_by_a_follower_too(pair: Pair) -> None:
+    name = ServiceName("default", "web")
+    pair.leading.plane.flow.take([RevisionTraffic(name, 1, requests=7)], 0, time.monotonic())
+    asked = pb.GetRequest(kinds=["services"], names=["web"], namespace="default")
+
+    reply = await pair.following.stub.Get(asked)
+
+    assert [each.requests for each in reply.objects[0].service.traffic] == [7]
+
+
+async def test_a_follower_shows_what_it_has_when_nobody_leads(pair: Pair) -> None:
+    asked = pb.GetRequest(kinds=["services"], names=["web"], namespace="default")
+    await pair.leading.plane.listeners.stop()
+
+    reply = await pair.following.stub.Get(asked)
+
+    assert reply.objects[0].service.service.name.name == "web"
