@@ -19,6 +19,9 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW = 128 << 20
 """Bytes; what `zstd -d` accepts by default. More would be memory spent on a stranger's word."""
 
+STAGES = 2
+"""How often a stream asks for `ahead`: what is read and hashed, and what is decompressed."""
+
 Read = Callable[[int], bytes]
 Ahead = Callable[[Iterator[bytes]], Iterator[bytes]]
 
@@ -47,8 +50,9 @@ class Stream:
     """The uncompressed bytes, in the portions the reader asks for."""
 
     def __init__(self, read: Read, size: int, limits: Limits, ahead: Ahead = iter) -> None:
-        """`ahead` may take the chunks before they are asked for, elsewhere."""
-        self._blob = _Blob(read, size)
+        """`ahead` may take chunks before they are asked for, elsewhere."""
+        self._shipped = _Shipped(read, size)
+        self._blob = _Blob(ahead(self._shipped.chunks()))
         self._limits = limits
         self._plain_digest = hashlib.sha256()
         self._chunks = ahead(_decompressed(self._blob))
@@ -57,7 +61,7 @@ class Stream:
 
     @property
     def blob_digest(self) -> str:
-        return "sha256:" + self._blob.digest.hexdigest()
+        return "sha256:" + self._shipped.digest.hexdigest()
 
     @property
     def diff_id(self) -> str:
@@ -115,28 +119,40 @@ class Stream:
             )
 
 
-class _Blob:
-    """The bytes as shipped."""
+class _Shipped:
+    """The bytes as they come, and their digest."""
 
     def __init__(self, read: Read, size: int) -> None:
         self._read = read
-        self._left = size
         self._size = size
-        self.received = 0
         self.digest = hashlib.sha256()
+
+    def chunks(self) -> Iterator[bytes]:
+        left = self._size
+        while left:
+            chunk = self._read(min(left, _CHUNK))
+            if not chunk:
+                came = self._size - left
+                raise ImageFailure(
+                    Reason.DIGEST_MISMATCH, f"a layer ended after {came} of {self._size} bytes promised"
+                )
+            left -= len(chunk)
+            self.digest.update(chunk)
+            yield chunk
+
+
+class _Blob:
+    """The same bytes where they are decompressed."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.received = 0
+        """What lies ready and was not taken is no excuse for a bomb."""
 
     def chunk(self) -> bytes:
         """The next bytes; empty at the end."""
-        if not self._left:
-            return b""
-        chunk = self._read(min(self._left, _CHUNK))
-        if not chunk:
-            raise ImageFailure(
-                Reason.DIGEST_MISMATCH, f"a layer ended after {self.received} of {self._size} bytes promised"
-            )
-        self._left -= len(chunk)
+        chunk = next(self._chunks, b"")
         self.received += len(chunk)
-        self.digest.update(chunk)
         return chunk
 
 

@@ -27,7 +27,7 @@ def unpack(order: Order) -> None:
     blob = stream.Head(lambda count: os.read(0, count))
     try:
         blob.look()
-        ahead = Ahead()
+        ahead = Ahead(stream.STAGES)
         _confine(order.root, order.limits)
         expected = layers.Expected(order.size, order.digest, order.diff_id)
         found = layers.unpack(blob.read, "/", expected, order.limits, ahead.of)

@@ -20,7 +20,7 @@ from agent.images import unpacker
 from agent.images.ahead import Ahead
 from agent.images.limits import Limits
 libc = ctypes.CDLL(None, use_errno=True)
-ahead = Ahead()
+ahead = Ahead(2)
 unpacker._confine(sys.argv[1], Limits())
 def refused(doing, *arguments):
     try:
@@ -41,7 +41,8 @@ found = [
     called(272, 0x20000),
     called(101, 16, os.getppid(), 0, 0),
 ]
-found += ahead.of(refused(socket.socket) for _ in range(1))
+for _ in range(2):
+    found += ahead.of(refused(socket.socket) for _ in range(1))
 os.write(1, " ".join(map(str, found)).encode())
 """
 
@@ -54,7 +55,7 @@ def test_an_unpacker_can_neither_leave_nor_start_nor_reach_anything(tmp_path: Pa
         [sys.executable, "-I", "-S", "-c", TRY, str(tmp_path), paths], capture_output=True, check=False
     )
 
-    assert [int(each) for each in done.stdout.split()] == [errno.ENOSYS] * 9, done.stderr.decode()
+    assert [int(each) for each in done.stdout.split()] == [errno.ENOSYS] * 10, done.stderr.decode()
     assert (tmp_path / "made").is_dir()
 
 

@@ -3,7 +3,10 @@
 import asyncio
 import hashlib
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -103,6 +106,43 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+AGENT = """
+import asyncio, sys
+sys.path[:] = sys.argv[1].split("\\n")
+from pathlib import Path
+from agent.images.limits import Limits
+from agent.images.unpacking import Unpackers
+async def begun():
+    yield b"\\x1f\\x8b\\x08\\0"
+    print(unpackers._nursery.pid, flush=True)
+    await asyncio.Event().wait()
+async def main():
+    await unpackers.from_chunks(begun(), Path(sys.argv[2]), size=1000, digest="", diff_id="", limits=Limits(),
+        received=lambda _: None)
+unpackers = Unpackers()
+asyncio.run(main())
+"""
+
+
+def test_a_killed_agent_leaves_neither_nursery_nor_unpacker(tmp_path: Path) -> None:
+    paths = "\n".join(path for path in sys.path if path)
+    agent = subprocess.Popen(
+        [sys.executable, "-c", AGENT, paths, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    with agent:
+        assert agent.stdout
+        nursery = int(agent.stdout.readline())
+        left = [nursery, *children_of(nursery)]
+        handles = [os.pidfd_open(pid) for pid in left]
+
+        agent.kill()
+
+        assert len(left) == 2
+        for handle in handles:
+            assert select.select([handle], [], [], 60)[0], "it runs on"
+            os.close(handle)
 
 
 async def test_an_unpacker_that_is_killed_is_told_of(tmp_path: Path) -> None:
