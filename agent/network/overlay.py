@@ -7,11 +7,12 @@ a node that sends by plain route may be one that others, set up otherwise, reach
 import errno
 import logging
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from agent.network import entries, kernel, netlink, peering
+from agent.network import entries, kernel, netlink, peering, tunnel_guard
 from agent.network.addresses import Subnet
+from agent.network.attachment import NetworkError
 from agent.network.peering import Changes, Entries, Own, Underlay, Way
 from agent.network.topology import TUNNEL
 
@@ -33,6 +34,7 @@ class Overlay:
         self._subnets = subnets
         self._address = node_address
         self._underlay = underlay
+        self._guard = tunnel_guard.TunnelGuard(node_address, underlay)
         self._index = 0
         self.trouble = ""
         """Why there is no VXLAN device."""
@@ -103,6 +105,14 @@ class Overlay:
         for link in sorted(links):
             _accept_either_way(link)
 
+    def listen_to(self, nodes: Collection[str]) -> str:
+        """And to nobody else; a sentence where that cannot be: packets of nodes pass all the same."""
+        try:
+            self._guard.follow(nodes)
+        except (NetworkError, OSError) as error:
+            return f"packets that VXLAN brings are taken from everybody: {error}"
+        return ""
+
     def seen(self) -> Entries:
         """What exists now."""
         return entries.entries(self._kernel, self._index)
@@ -122,6 +132,7 @@ class Overlay:
         seen = self.seen()
         self._kernel.ask(list(entries.messages(Changes(Entries(), seen), self._index)))
         self._kernel.ask([netlink.remove_link(TUNNEL)])
+        tunnel_guard.remove()
         self._index = 0
 
     def _why_not(self, failures: Sequence[OSError]) -> str:

@@ -25,13 +25,21 @@ class Peers:
         self._workbench = workbench
         self._overlay = overlay
         self._mode = underlay.mode
-        self._peers: Sequence[Peer] = ()
+        self._peers: Sequence[Peer] | None = None
+        """None until somebody says; what leads to nodes from before stays until then."""
+        self._faults: tuple[str, ...] = ()
+        """Whom we do not reach, and why."""
         self._turn = asyncio.Lock()
         self._watch: Watch | None = None
         self._looking: asyncio.Task[None] | None = None
         self._has_heard = False
-        self.problems: tuple[str, ...] = ()
-        """Whom we do not reach, and why."""
+        self._unguarded = ""
+        """Why the tunnel is open to strangers."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong."""
+        return (*self._faults, *filter(None, [self._unguarded]))
 
     async def first_mtu(self) -> int:
         """Of bridge and tasks, as long as no other node is known."""
@@ -47,9 +55,9 @@ class Peers:
         """Raises NetworkError naming those that cannot be reached; all others are."""
         self._peers = peers
         await self._apply()
-        if self.problems:
-            more = f" (and {len(self.problems) - 1} more such)" if len(self.problems) > 1 else ""
-            raise NetworkError(self.problems[0] + more)
+        if self._faults:
+            more = f" (and {len(self._faults) - 1} more such)" if len(self._faults) > 1 else ""
+            raise NetworkError(self._faults[0] + more)
 
     async def look_again(self) -> None:
         """Mends what others have changed; who is not reached now is among the problems."""
@@ -73,7 +81,8 @@ class Peers:
         try:
             if tunnel:
                 await self._prepare()
-            await self._apply()
+            if self._peers is not None:
+                await self._apply()
         except NetworkError as error:
             _log.warning("what leads to other nodes cannot be looked after: %s", error)
 
@@ -85,16 +94,16 @@ class Peers:
 
     async def _apply(self) -> None:
         async with self._turn:
-            plan = await self._plan()
+            peers = self._peers or ()
+            nodes = list(peering.addresses(peers))
+            own = await self._workbench.do(self._overlay.own)
+            ways = await self._workbench.do(self._overlay.ways, nodes)
+            plan = peering.plan(own, peers, self._mode, ways)
             await self._workbench.do(self._overlay.resize, plan.tunnel_mtu)
             await self._workbench.resize(plan.mtu)
+            self._unguarded = await self._workbench.do(self._overlay.listen_to, nodes)
             refusals = await self._workbench.do(self._follow, plan)
-            self.problems = (*plan.troubles, *refusals)
-
-    async def _plan(self) -> Plan:
-        own = await self._workbench.do(self._overlay.own)
-        ways = await self._workbench.do(self._overlay.ways, list(peering.addresses(self._peers)))
-        return peering.plan(own, self._peers, self._mode, ways)
+            self._faults = (*plan.troubles, *refusals)
 
     def _follow(self, plan: Plan) -> list[str]:
         self._overlay.accept(plan.links)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from agent.network import entries, kernel, names_process, namespaces, netlink, records
+from agent.network import entries, kernel, names_process, namespaces, netlink, records, tunnel_guard
 from agent.network.peering import Changes, Entries
 from agent.network.services.kernel import run_nft
 from agent.network.topology import BRIDGE, TUNNEL, slot_of
 
-_TABLES = ("ip orch", "ip orch-next", "ip orch-policy", "bridge orch-guard")
+_TABLES = ("ip orch", "ip orch-next", "ip orch-policy", "bridge orch-guard", *tunnel_guard.TABLES)
 
 
 def sweep(run_dir: Path, state_dir: Path) -> None:

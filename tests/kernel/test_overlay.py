@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.network import sweep
+from agent.network import peering, sweep
 from agent.network.attachment import NetworkError, Peer
 from tests.kernel import network_lab, routed_lab
 from tests.kernel.network_lab import Machine, Node, ask, run_in, serving
@@ -173,6 +173,56 @@ def carried(node: Node) -> int:
     """Packets that left by the tunnel."""
     link = json.loads(node.machine.run("ip", "-s", "-j", "link", "show", "orch-vxlan"))[0]
     return link["stats64"]["tx"]["packets"]
+
+
+def heard(node: Node) -> int:
+    """Packets that came by the tunnel."""
+    link = json.loads(node.machine.run("ip", "-s", "-j", "link", "show", "orch-vxlan"))[0]
+    return link["stats64"]["rx"]["packets"]
+
+
+def strange_link(machine: Machine, to: Machine, vni: int, address: str, there: str, mac: str) -> None:
+    """A tunnel of somebody who knows all that there is to know."""
+    name = f"strange{vni}"
+    tunnel = f"type vxlan id {vni} dstport 4789 remote {to.address} local {machine.address}"
+    machine.run("ip", "link", "add", name, "up", "address", mac, *tunnel.split())
+    machine.run("ip", "address", "add", address, "dev", name)
+    machine.run("ip", "route", "replace", there, "dev", name)
+
+
+def test_who_is_no_node_is_not_listened_to(machines: list[Machine], tmp_path: Path) -> None:
+    stranger = machines[2]
+    with opened(machines[:2], tmp_path, "vxlan", "vxlan") as (node, other):
+        gateway, mac = SUBNETS[0].replace(".0/22", ".1"), peering.tunnel_mac([SUBNETS[0]])
+        strange_link(stranger, node.machine, 208, "10.208.200.1/32", SUBNETS[0], "0e:00:00:00:00:01")
+        stranger.run("ip", "neigh", "add", gateway, "lladdr", mac, "dev", "strange208")
+
+        def knock() -> int:
+            """Packets that came through."""
+            before = heard(node)
+            stranger.run("busybox", "ping", "-c2", "-i0.1", "-W1", gateway, check=False)
+            return heard(node) - before
+
+        assert knock() == 0
+        assert "counter packets 0 " not in node.machine.run("nft", "list", "table", "ip", "orch-tunnel")
+        assert_all_reach_all([node, other])
+        node.set_peers(peer_of(other), Peer("three", stranger.address, (SUBNETS[2],)))
+        assert knock() >= 2
+        node.set_peers(peer_of(other))
+        assert knock() == 0
+
+        node.machine.run("nft", "delete", "table", "ip", "orch-tunnel")
+        node.call("look_around")
+        assert knock() == 0, "somebody who flushes rules is noticed"
+
+
+def test_other_tunnels_on_the_same_port_are_left_alone(machines: list[Machine], tmp_path: Path) -> None:
+    one, stranger = machines[0], machines[2]
+    with opened(machines[:2], tmp_path, "vxlan", "vxlan"):
+        strange_link(one, stranger, 999, "172.30.0.1/24", "172.30.1.0/24", "0e:00:00:00:00:01")
+        strange_link(stranger, one, 999, "172.30.0.2/24", "172.30.1.0/24", "0e:00:00:00:00:02")
+
+        assert " 0% packet loss" in one.run("busybox", "ping", "-c2", "-i0.1", "-W2", "172.30.0.2")
 
 
 def test_a_node_that_moves_is_followed_and_one_that_is_gone_is_forgotten(

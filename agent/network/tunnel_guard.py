@@ -1,0 +1,79 @@
+"""VXLAN is listened to from nodes of the cluster only: it says nothing of who sent it, and what is in it is believed.
+
+A table with one rule, for packets of our VNI that came to this node itself, and a set with the nodes, by difference.
+Blocking, in the calling thread's network namespace.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from ipaddress import ip_address
+
+from agent.network import nfnetlink
+from agent.network.peering import Underlay
+from agent.network.services import kernel, messages
+
+TABLES = ("ip orch-tunnel", "ip6 orch-tunnel")
+_TABLE, _SET = "orch-tunnel", "nodes"
+_FAMILIES = {4: 2, 6: 10}
+"""As the kernel numbers them."""
+
+
+class TunnelGuard:
+    def __init__(self, node_address: str, underlay: Underlay) -> None:
+        """Changes nothing yet."""
+        self._family = 6 if ":" in node_address else 4
+        self._underlay = underlay
+
+    def follow(self, nodes: Collection[str]) -> None:
+        """These are the nodes, whoever they were before. Raises NetworkError, OSError."""
+        wanted = {each.packed for each in map(ip_address, nodes) if each.version == self._family}
+        with nfnetlink.Socket() as link:
+            if self._mark() not in self._chains(link):
+                kernel.run_nft(self._text())
+            there = set(self._elements(link))
+            wishes = (
+                *messages.new_elements(_TABLE, _SET, ((each, b"") for each in sorted(wanted - there))),
+                *messages.lost_elements(_TABLE, _SET, sorted(there - wanted)),
+            )
+            if wishes:
+                link.transact(*messages.transaction([self._of_family(each) for each in wishes]))
+
+    def _mark(self) -> str:
+        """The chain's name says which rule is in it."""
+        return f"port-{self._underlay.port}-vni-{self._underlay.vni}"
+
+    def _chains(self, link: nfnetlink.Socket) -> Iterator[str]:
+        for body in link.dump(messages.ask_chains(_FAMILIES[self._family])):
+            table, name = messages.read_chain(body)
+            if table == _TABLE:
+                yield name
+
+    def _elements(self, link: nfnetlink.Socket) -> Iterable[bytes]:
+        for body in link.dump(self._of_family(messages.ask_elements(_TABLE, _SET))):
+            yield from (key for key, _ in messages.read_elements(body))
+
+    def _text(self) -> str:
+        """The VNI lies 96 bits behind the beginning of UDP: others may have VXLAN on this port, too."""
+        word = "ip" if self._family == 4 else "ip6"
+        return f"""{removal((f"{word} {_TABLE}",))}
+table {word} {_TABLE} {{
+  set {_SET} {{ type ipv{self._family}_addr; }}
+  chain {self._mark()} {{
+    type filter hook input priority raw; policy accept;
+    udp dport {self._underlay.port} @th,96,24 {self._underlay.vni} {word} saddr != @{_SET} counter drop
+  }}
+}}
+"""
+
+    def _of_family(self, message: bytes) -> bytes:
+        """The same message for the table of this family."""
+        return message[:16] + bytes((_FAMILIES[self._family],)) + message[17:]
+
+
+def remove() -> None:
+    """Nothing of it stays. Raises NetworkError."""
+    kernel.run_nft(removal(TABLES))
+
+
+def removal(tables: Iterable[str]) -> str:
+    """They need not be there."""
+    return "".join(f"table {each}\ndelete table {each}\n" for each in tables)
