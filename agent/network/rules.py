@@ -98,10 +98,6 @@ def _text(place: Place) -> str:
 
   chain closed {{ accept; }}
 
-  chain guard {{
-    type filter hook prerouting priority raw; policy accept;
-    iifname != "lo" ip daddr 127.0.0.0/8 drop
-  }}
   chain from_outside {{
     type nat hook prerouting priority dstnat; policy accept;
     ip saddr {own} update @callers {{ ip saddr . ip saddr timeout 60s }}
@@ -138,6 +134,7 @@ def _text(place: Place) -> str:
   chain remembering {{ }}
   chain coming {{
     type filter hook prerouting priority mangle; policy accept;
+    ip daddr 127.0.0.0/8 iif != "lo" drop
     {led_astray} reject with tcp reset
   }}
   chain beginning {{
@@ -146,15 +143,12 @@ def _text(place: Place) -> str:
   }}
   chain passing {{
     type filter hook forward priority filter - 10; policy accept;
-    jump refusing
+    {services} goto refuse
   }}
   chain sending {{
     type filter hook output priority filter - 10; policy accept;
-    oifname "{place.bridge}" icmp type redirect drop
-    jump refusing
-  }}
-  chain refusing {{
     {services} goto refuse
+    icmp type redirect oifname "{place.bridge}" drop
   }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset

@@ -175,7 +175,7 @@ def test_a_task_cannot_reach_what_listens_on_the_nodes_loopback(node: Node, mach
     with serving(machines[0].netns, 99, "private", host="127.0.0.9"):
         with pytest.raises(AssertionError, match="timed out"):
             ask(task.netns, "127.0.0.9", 99, patience_seconds=0.5)
-        machines[0].run("nft", "flush", "chain", "ip", "orch", "guard")
+        machines[0].run("nft", "flush", "chain", "ip", "orch", "coming")
         assert ask(task.netns, "127.0.0.9", 99).startswith("private"), "the guard is what kept it out"
 
 

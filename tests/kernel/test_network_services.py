@@ -238,7 +238,7 @@ def test_an_address_that_no_service_has_is_refused_and_never_leaves_the_node(
             assert refusal(client.netns, "10.224.9.9", 80, kind) < QUICK_SECONDS
             assert refusal(machines[0].netns, "10.224.9.9", 80, kind) < QUICK_SECONDS
         machines[0].run("ip", "route", "delete", "10.224.0.0/16")
-        machines[0].run("nft", "flush", "chain", "ip", "orch", "refusing")
+        machines[0].run("nft", "flush", "chain", "ip", "orch", "passing")
         assert ask(client.netns, "10.224.9.9", 80).startswith("stranger"), "the rules are what kept it in"
 
 
@@ -367,7 +367,7 @@ def test_what_lets_localhost_out_lets_nobody_in(nodes: tuple[Node, Node], machin
     with serving(machines[0].netns, 99, "private", host="127.0.0.9"):
         with pytest.raises(AssertionError, match="timed out"):
             ask(stranger.netns, "127.0.0.9", 99, patience_seconds=0.5)
-        machines[0].run("nft", "flush", "chain", "ip", "orch", "guard")
+        machines[0].run("nft", "flush", "chain", "ip", "orch", "coming")
         assert ask(stranger.netns, "127.0.0.9", 99).startswith("private"), "the guard is what kept it out"
 
 
@@ -700,6 +700,32 @@ def test_cleanup_takes_route_rules_and_settings_away(machines: list[Machine], tm
 
     assert machines[0].picture() == before
     assert machines[0].run("sysctl", "-n", "net.ipv4.conf.all.route_localnet") == "0\n"
+
+
+@ALONE
+@pytest.mark.parametrize("event", ["another version", "a flush"])
+def test_what_cleanup_sets_back_is_remembered_over(
+    machines: list[Machine], tmp_path: Path, event: str
+) -> None:
+    machine, setting = machines[0], "net.ipv4.conf.all.route_localnet"
+    node = Node(machine, tmp_path / "one", SUBNETS[0])
+    try:
+        task = node.attach("web")
+        node.set_services(service(task, ports=PUBLISHED))
+        if event == "a flush":
+            machine.run("nft", "flush", "ruleset")
+            node.set_services(service(task, ports=PUBLISHED), service(task, name="o", address="10.224.0.6"))
+        else:
+            mark = next(word for word in rules_of(node).split() if word.startswith("version-"))
+            node.kill()
+            machine.run("nft", "rename", "chain", "ip", "orch", mark, "version-of-yesterday")
+            node.start()
+            node.set_services(service(task, ports=PUBLISHED))
+        assert machine.run("sysctl", "-n", setting) == "1\n"
+    finally:
+        node.cleanup()
+
+    assert machine.run("sysctl", "-n", setting) == "0\n"
 
 
 FIREWALLS = {
