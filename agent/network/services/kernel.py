@@ -42,10 +42,13 @@ class Kernel:
         """Changes nothing yet."""
         self._place = place
         self._socket: nfnetlink.Socket | None = None
+        self._was_closed = False
+        """Localhost was, before we came."""
 
     def adopt(self) -> Held:
         """Our rules with whatever elements they have, written first where they are missing or of another version."""
         chains = self._chains()
+        self._was_closed |= any(_WAS_CLOSED in names for names in chains.values())
         mark = rules.mark(self._place)
         current = [table for table, names in chains.items() if mark in names]
         others = [table for table in chains if table not in current]
@@ -55,7 +58,8 @@ class Kernel:
         old = self._read(others[0], chains[others[0]]) if others else None
         table = next(each for each in rules.TABLES if old is None or each != old.table)
         run_nft(rules.whole(table, self._place))
-        rest = [*drawing.remembering(table), messages.new_chain(table, mark)]
+        memory = [messages.new_chain(table, _WAS_CLOSED)] if self._was_closed else []
+        rest = [*drawing.remembering(table), messages.new_chain(table, mark), *memory]
         self._open().transact(*messages.transaction(rest))
         if old is not None:
             self._carry_over(old, table)
@@ -79,6 +83,7 @@ class Kernel:
     def let_localhost_out(self, table: str) -> None:
         """`curl localhost:PORT` may be led to another node; the guard keeps what comes from there out of localhost."""
         if _LOCALNET.read_text(encoding="ascii").strip() == "0":
+            self._was_closed = True
             self._open().transact(*messages.transaction([messages.new_chain(table, _WAS_CLOSED)]))
             _LOCALNET.write_text("1", encoding="ascii")
 
