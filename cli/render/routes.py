@@ -6,9 +6,11 @@ from typing import Any
 
 def lines(spec: Any) -> Iterator[list[str]]:
     """One row for each route: what is asked for, and what it leads to."""
+    tcp = (each for each in spec.template.ports if each.protocol != "udp")
+    first = next((each.name or str(each.target) for each in tcp), "")
     for each in spec.routes:
         scheme = "https" if each.tls else "http"
-        words = [f"{scheme}://{each.host or '*'}{each.path}", f"port {each.port or 'the first'}"]
+        words = [f"{scheme}://{each.host or '*'}{each.path}", f"port {each.port or first}"]
         more = [f"certificate {each.tls}"] if each.tls else []
         if each.HasField("weight"):
             more.append(f"weight {each.weight}")

@@ -12,10 +12,14 @@ def test_a_route_says_what_is_asked_for_and_what_it_leads_to() -> None:
             values_pb2.RouteSpec(path="/api"),
         ]
     )
+    ports = (("udp", 53), ("tcp", 8080), ("tcp", 9090))
+    spec.template.ports.extend(
+        values_pb2.PortSpec(protocol=protocol, target=target) for protocol, target in ports
+    )
 
     assert list(routes.lines(spec)) == [
         ["https://a.test/", "port http", "certificate cert, weight 0"],
-        ["http://*/api", "port the first", ""],
+        ["http://*/api", "port 8080", ""],
     ]
 
 
