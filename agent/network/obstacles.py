@@ -37,6 +37,9 @@ class Table:
     """A rule of it names our bridge: whoever wrote that has thought of us."""
 
 
+_DROPS = "the host's firewall drops what is forwarded"
+
+
 def look() -> tuple[str, ...]:
     """A sentence for each, with what to do."""
     found = [*_firewalls()]
@@ -46,6 +49,11 @@ def look() -> tuple[str, ...]:
             "anew: install the package nftables"
         )
     return tuple(found)
+
+
+def drops_forwarded(sentences: Iterable[str]) -> bool:
+    """Whether one of them says that a firewall of the host keeps packets from and to tasks."""
+    return any(each.startswith(_DROPS) for each in sentences)
 
 
 def sentence(table: Table) -> str:
@@ -77,7 +85,7 @@ def sentence(table: Table) -> str:
 
 
 def _dropped(why: str, remedy: str) -> str:
-    return f"the host's firewall drops what is forwarded to and from tasks ({why}): let {BRIDGE} pass: `{remedy}`"
+    return f"{_DROPS} to and from tasks ({why}): let {BRIDGE} pass: `{remedy}`"
 
 
 def _firewalls() -> Iterator[str]:

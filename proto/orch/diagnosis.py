@@ -10,7 +10,10 @@ from typing import Any
 
 LOSS_PERCENT = 5
 """One packet of twenty may be lost by accident."""
+MOST_NAMED = 3
+"""Of many that fail in one way."""
 _BETWEEN = ("nodes", "containers", "size", "tcp")
+_NAMES = ("dns", "outside")
 
 
 class Cause(StrEnum):
@@ -23,6 +26,9 @@ class Cause(StrEnum):
     DELAY = "delay"
     SIZE = "size"
     TCP = "tcp"
+
+
+_CUT = {Cause.APART, Cause.TUNNEL, Cause.FORWARDING}
 
 
 @dataclass(slots=True)
@@ -44,25 +50,37 @@ def diagnose(
         f"{node}: {problem}" for node, place in sorted(by_node.items()) for problem in place.problems
     ]
     pairs: dict[tuple[str, str], dict[str, Any]] = {}
+    services: dict[tuple[str, str, str], list[str]] = {}
     for each in results:
+        source = getattr(each, "from")
         if each.what in _BETWEEN:
-            pairs.setdefault((getattr(each, "from"), each.to), {})[each.what] = each
-        else:
-            _add(found, _of_service(each))
+            pairs.setdefault((source, each.to), {})[each.what] = each
+        elif each.what in _NAMES:
+            _add(found, _of_name(each))
+        elif each.error:
+            services.setdefault((source, each.what, each.error), []).append(each.to)
     causes = {
         (source, target): dict(of_pair(by_node[source], by_node[target], tried, slow_seconds))
         for (source, target), tried in sorted(pairs.items())
         if source in by_node and target in by_node
     }
-    found.problems += _both_ways(causes, frozenset(place.node for place in by_node.values() if place.is_full))
+    shut = frozenset(place.node for place in by_node.values() if place.is_full or place.drops_forwarded)
+    found.problems += _both_ways(causes, shut)
+    if services and (shut or any(_CUT & each.keys() for each in causes.values())):
+        count = sum(map(len, services.values()))
+        found.problems.append(
+            f"{count} virtual addresses and published ports fail, too: see to the above first"
+        )
+    else:
+        found.problems += [_of_services(*key, names) for key, names in sorted(services.items())]
     return found
 
 
-def _both_ways(causes: Mapping[tuple[str, str], Mapping[Cause, str]], full: frozenset[str]) -> Iterator[str]:
-    """What is so in both directions is said once. `full`: nodes that take no new connection."""
+def _both_ways(causes: Mapping[tuple[str, str], Mapping[Cause, str]], shut: frozenset[str]) -> Iterator[str]:
+    """What is so in both directions is said once. `shut`: nodes that are known to let nothing through."""
     for (source, target), found in causes.items():
         back = causes.get((target, source), {})
-        if full & {source, target}:
+        if shut & {source, target}:
             continue  # it follows from that
         for cause, sentence in found.items():
             if cause not in back:
@@ -123,7 +141,8 @@ def _cut(source: Any, target: Any, inside: Any) -> tuple[Cause, str]:
     if inside.way == "vxlan":
         return Cause.TUNNEL, (
             "containers do not reach each other, though the nodes do: UDP port 4789 (VXLAN) is blocked between "
-            f"{source.node_address} and {target.node_address}. Open it in both directions in every firewall on the way"
+            f"{source.node_address} and {target.node_address}: open it both ways in every firewall on the way; "
+            "or a firewall of one of them drops what is forwarded (nft list ruleset: a chain of the hook forward)"
         )
     return Cause.FORWARDING, (
         f"containers do not reach each other, though the nodes do ({inside.error}): one of the nodes does not pass "
@@ -142,33 +161,37 @@ def _too_large(source: Any, full: int, passed: int) -> str:
     )
 
 
-def _of_service(each: Any) -> tuple[str, bool]:
+def _of_name(each: Any) -> tuple[str, bool]:
     """A sentence, and whether it is only a warning."""
     node = getattr(each, "from")
     if not each.error:
         return "", False
-    match each.what:
-        case "dns":
-            return (
-                f"{node}: orch-dns does not answer containers ({each.to}: {each.error}): look at the agent's log and "
-                "at what else listens on port 53 there"
-            ), False
-        case "outside":
-            return (
-                f"{node}: names outside the cluster are not answered ({each.to}: {each.error}): look at the resolvers "
-                "in the node's /etc/resolv.conf"
-            ), True
-        case "virtual":
-            return (
-                f"{node}: the virtual address of {each.to} is not reached from a container ({each.error}): "
-                f"orchctl describe service {each.to.split('.')[0]} shows who is behind it; if other nodes reach it, "
-                f"look at the packet rules of {node} (nft list table ip orch)"
-            ), False
-        case _:
-            return (
-                f"{node}: the published port {each.to} is not reached ({each.error}): a firewall of the node drops "
-                "it, or another program has the port"
-            ), False
+    if each.what == "dns":
+        return (
+            f"{node}: orch-dns does not answer containers ({each.to}: {each.error}): look at the agent's log and "
+            "at what else listens on port 53 there"
+        ), False
+    return (
+        f"{node}: names outside the cluster are not answered ({each.to}: {each.error}): look at the resolvers "
+        "in the node's /etc/resolv.conf"
+    ), True
+
+
+def _of_services(node: str, what: str, error: str, names: list[str]) -> str:
+    """All that fail in the same way are one sentence."""
+    more = f" (and {len(names) - MOST_NAMED} more)" if len(names) > MOST_NAMED else ""
+    named = ", ".join(names[:MOST_NAMED]) + more
+    has, are = ("", "is") if len(names) == 1 else ("es" if what == "virtual" else "s", "are")
+    if what == "virtual":
+        return (
+            f"{node}: the virtual address{has} of {named} {are} not reached from a container ({error}): "
+            f"orchctl describe service {names[0].split('.')[0]} shows who is behind it; if other nodes reach it, "
+            f"look at the packet rules of {node} (nft list table ip orch)"
+        )
+    return (
+        f"{node}: the published port{has} {named} {are} not reached ({error}): a firewall of the node drops "
+        "it, or another program has the port"
+    )
 
 
 def _add(found: Diagnosis, said: tuple[str, bool]) -> None:

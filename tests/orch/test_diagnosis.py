@@ -75,6 +75,30 @@ def test_a_full_table_explains_what_follows_from_it() -> None:
     ]
 
 
+def test_a_firewall_of_the_host_explains_what_follows_from_it() -> None:
+    walled = pb.NetPlace(node="b", mtu=1450, drops_forwarded=True, problems=["the host's firewall drops"])
+    failures = [result("virtual", to=f"{each}.default.orch", error="no answer") for each in ("x", "y")]
+
+    assert diagnosed(result("nodes"), result("containers", received=0), *failures, places=(A, walled)) == [
+        "b: the host's firewall drops",
+        "2 virtual addresses and published ports fail, too: see to the above first",
+    ]
+
+
+def test_what_fails_in_the_same_way_is_one_sentence() -> None:
+    names = [f"{each}.default.orch" for each in "vwxyz"]
+    one, two = diagnosed(
+        *(result("virtual", to=each, error="no answer") for each in names),
+        result("virtual", to="a.default.orch", error="refused"),
+    )
+    assert one.startswith(
+        "a: the virtual addresses of v.default.orch, w.default.orch, x.default.orch (and 2 more) are not reached"
+    )
+    assert two.startswith(
+        "a: the virtual address of a.default.orch is not reached from a container (refused)"
+    )
+
+
 def test_who_took_no_part_is_told_and_names_of_the_outside_only_warn() -> None:
     found = diagnosis.diagnose(
         (A,),
@@ -90,7 +114,7 @@ def test_who_took_no_part_is_told_and_names_of_the_outside_only_warn() -> None:
     assert [each.partition(" (")[0] for each in found.problems] == [
         "c is away",
         "a: orch-dns does not answer containers",
-        "a: the virtual address of web.default.orch is not reached from a container",
         "a: the published port web.default.orch:80 at b is not reached",
+        "a: the virtual address of web.default.orch is not reached from a container",
     ]
     assert len(found.warnings) == 1

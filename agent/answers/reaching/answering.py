@@ -6,6 +6,7 @@ from agent.answers.place import Refused
 from agent.answers.reaching import place, tries
 from agent.answers.reaching.place import Insides
 from agent.answers.user import User
+from agent.network import obstacles
 from agent.network.attachment import NetworkError
 from orch.v1 import control_pb2 as pb
 
@@ -57,6 +58,7 @@ class Reaching:
             node_mtu=node_mtu,
             problems=troubles,
             is_full=is_full,
+            drops_forwarded=obstacles.drops_forwarded(troubles),
         )
 
 
