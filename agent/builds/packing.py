@@ -5,7 +5,6 @@ whiteout, the opaque mark a `.wh..wh..opq`. Entries come in the order of their n
 and groups by number.
 """
 
-import gzip
 import hashlib
 import io
 import os
@@ -14,13 +13,17 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
+from agent.builds.zipping import Zipping
+
 _OPAQUE = "trusted.overlay.opaque"
 _WHITEOUT = os.makedev(0, 0)
 _CAPABILITY = "security.capability"
 _KEPT = (_CAPABILITY, "user.")
 """Extended attributes that belong to a file wherever it lies."""
 
-_LEVEL = 6
+_LEVEL = 4
+"""Half the time of 6, for 3 parts in a hundred more."""
+_PORTION_BYTES = 1 << 18
 
 
 class Packed(NamedTuple):
@@ -38,9 +41,10 @@ def pack(directory: str, blob: IO[bytes], latest: int | None = None, first_id: i
     `first_id` is the host's id of what the image calls root: not 0 for what a user namespace wrote.
     """
     compressed = _Counting(blob)
-    zipped = gzip.GzipFile(filename="", mode="wb", fileobj=compressed, compresslevel=_LEVEL, mtime=0)
+    zipped = Zipping(compressed, _LEVEL)
     plain = _Counting(zipped)
-    with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_PORTION_BYTES) as tar:
+        tar.copybufsize = _PORTION_BYTES  # type: ignore[attr-defined]
         seen: dict[tuple[int, int], str] = {}
         for name, path in _entries(directory):
             _add(tar, name, path, seen, (latest, first_id))
@@ -51,7 +55,7 @@ def pack(directory: str, blob: IO[bytes], latest: int | None = None, first_id: i
 class _Counting(io.RawIOBase):
     """Writes on, and knows how much and what."""
 
-    def __init__(self, target: IO[bytes] | gzip.GzipFile) -> None:
+    def __init__(self, target: IO[bytes] | Zipping) -> None:
         self._target = target
         self._hash = hashlib.sha256()
         self.size = 0
