@@ -20,6 +20,8 @@ SERVICE_MAPS = (
     *("doors", "doors_ends", "doors_memory"),
 )
 _PROTOCOLS = {"tcp": 6, "udp": 17}
+DOUBTED_SECONDS = 5
+"""A client tries again after 1 s; whoever is refused again within so long is refused."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,6 +77,8 @@ def _text(place: Place) -> str:
     drawn = "numgen random mod 65535"
     # before it is translated: where br_netfilter is loaded the kernel's reset is not translated back
     led_astray = "meta l4proto tcp ct status & dnat == dnat ct direction original ct reply ip saddr @gone"
+    # by a task to which we led: it may have died a moment ago, and the client's second try is led to another
+    refusal = f"tcp flags & (syn | rst) == rst ip saddr {place.cluster_range} ct direction reply"
     return f"""
   map {_ANY} {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   map {_AT} {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
@@ -95,6 +99,7 @@ def _text(place: Place) -> str:
 
   set callers {{ typeof ip saddr . ip saddr; size 65535; flags dynamic,timeout; }}
   set gone {{ type ipv4_addr; flags timeout; }}
+  set refused {{ typeof ip daddr . tcp dport; size 65535; flags dynamic,timeout; }}
 
   chain closed {{ accept; }}
 
@@ -136,6 +141,11 @@ def _text(place: Place) -> str:
     type filter hook prerouting priority mangle; policy accept;
     ip daddr 127.0.0.0/8 iif != "lo" drop
     {led_astray} reject with tcp reset
+    {refusal} ct status & (dnat | assured) == dnat goto doubted
+  }}
+  chain doubted {{
+    ip daddr . tcp dport @refused accept
+    add @refused {{ ip daddr . tcp dport timeout {DOUBTED_SECONDS}s }} drop
   }}
   chain beginning {{
     type filter hook output priority mangle; policy accept;

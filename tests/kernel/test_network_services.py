@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -311,6 +312,59 @@ def test_without_affinity_a_client_meets_all_tasks_alike(nodes: tuple[Node, Node
 
 
 PUBLISHED = (PortSpec(target=80, published=8080, mode="ingress"),)
+
+
+def refused_by(node: Node) -> bool:
+    """Whether a refusal is kept back there."""
+    return "elements" in node.machine.run(
+        "sh", "-c", "nft list set ip orch refused || nft list set ip orch-next refused"
+    )
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("client", ["task beside", "task elsewhere", "the node", "outside"])
+def test_who_came_to_a_task_that_has_just_died_is_led_to_another_at_the_second_try(
+    nodes: tuple[Node, Node], machines: list[Machine], client: str
+) -> None:
+    """The tables know of a death some milliseconds after it: until then the dead one's refusal is not passed on."""
+    dead, live = nodes[0].attach("dead"), nodes[1].attach("live")
+    host, port, asked = WEB, 80, nodes[0]
+    match client:
+        case "task beside":
+            netns = nodes[0].attach("client").netns
+        case "task elsewhere":
+            netns, asked = nodes[1].attach("client").netns, nodes[1]
+        case "the node":
+            netns = machines[0].netns
+        case _:
+            netns, host, port = machines[2].netns, machines[0].address, 8080
+
+    def led() -> str:
+        """A second is long, but not on every machine long enough."""
+        tell(nodes, service(dead, ports=PUBLISHED))
+        asked.machine.run("sh", "-c", "nft flush set ip orch refused || nft flush set ip orch-next refused")
+        asking = pool.submit(ask, netns, host, port)
+        deadline = time.monotonic() + 30
+        while not refused_by(asked):
+            assert time.monotonic() < deadline
+            assert not asking.done(), asking.result()
+        tell(nodes, service(live, ports=PUBLISHED))
+        return asking.result()
+
+    with ThreadPoolExecutor(1) as pool, serving_on("tcp", live):
+        for _ in range(5):
+            with suppress(AssertionError):
+                assert led().startswith("live")
+                return
+        assert led().startswith("live")
+
+
+def test_a_task_that_goes_on_refusing_is_believed(nodes: tuple[Node, Node], machines: list[Machine]) -> None:
+    task, client = nodes[0].attach("web"), nodes[1].attach("client")
+    tell(nodes, service(task))
+
+    assert refusal(client.netns, WEB, 4444) < 4
+    assert refusal(client.netns, task.addresses[0], 4444) < 1, "nobody led there"
 
 
 @BOTH_WAYS
