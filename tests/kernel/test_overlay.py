@@ -169,6 +169,19 @@ def test_nothing_is_flooded_and_nothing_is_learned(machines: list[Machine], tmp_
         assert carried(nodes[0]) == sent
 
 
+def test_the_kernel_follows_what_is_inside_and_not_what_carries_it(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    with opened(machines, tmp_path, "vxlan", "vxlan") as nodes:
+        task, other = nodes[0].attach("one"), nodes[1].attach("other")
+        run_in(task.netns, "busybox", "ping", "-c1", "-W2", other.addresses[0])
+
+        for node in nodes:
+            followed = node.machine.run("cat", "/proc/net/nf_conntrack")
+            assert f"dst={other.addresses[0]}" in followed
+            assert "dport=4789" not in followed
+
+
 def carried(node: Node) -> int:
     """Packets that left by the tunnel."""
     link = json.loads(node.machine.run("ip", "-s", "-j", "link", "show", "orch-vxlan"))[0]
