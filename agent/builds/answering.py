@@ -13,7 +13,7 @@ from agent.builds.builder import Builder
 from agent.builds.cache import Cache
 from agent.builds.order import BuildFailed, Order, Progress
 from agent.builds.workshop import Workshop
-from agent.images.images import Images
+from agent.images.images import Images, is_ours
 from agent.images.limits import Limits
 from agent.own_registry import OwnRegistry
 from orch.oci import reference
@@ -132,7 +132,10 @@ class Builds:
             )
             async with _Telling(user) as telling:
                 image = await builder.build(telling.say)
-                await asyncio.to_thread(self._images.name, image.digest, names)
+                known_as = (
+                    names if is_ours(image.config.platform) else [n.pinned(image.digest) for n in names]
+                )
+                await asyncio.to_thread(self._images.name, image.digest, known_as)
                 for name in names:
                     await self._push(image, name, registry, builder.origins, telling.say)
         return image.digest

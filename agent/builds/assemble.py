@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.builds.order import Order
-from agent.images.images import Images, this_platform
+from agent.images.images import Images
 from agent.images.library import Image
-from orch.dockerfile.problem import DockerfileError
 from orch.oci import build
 from orch.oci.failure import bad_image
 from orch.oci.manifest import MOST_LAYERS
@@ -24,12 +23,11 @@ async def assemble(tree: "Tree", order: Order, images: Images) -> Image:
         raise bad_image(
             f"the image has {len(tree.diff_ids)} layers, {MOST_LAYERS} is the most: join some RUNs"
         )
-    here = this_platform()
     config = replace(
         tree.config,
-        architecture=here.architecture,
-        os=here.os,
-        variant=here.variant,
+        architecture=tree.platform.architecture,
+        os=tree.platform.os,
+        variant=tree.platform.variant,
         labels=tuple(sorted({**dict(tree.config.labels), **order.labels}.items())),
     )
     config_body = build.configuration(config, tree.diff_ids, tree.history, _created(order, tree.made_at))
@@ -38,22 +36,6 @@ async def assemble(tree: "Tree", order: Order, images: Images) -> Image:
     if known := images.find(digest):
         return known
     return await asyncio.to_thread(images.add, manifest_body, config_body)
-
-
-def platform_words() -> dict[str, str]:
-    """What TARGETPLATFORM and its like mean: builds are for the machine they run on."""
-    here = this_platform()
-    words = {"PLATFORM": str(here), "OS": here.os, "ARCH": here.architecture, "VARIANT": here.variant}
-    return {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in words.items()}
-
-
-def check_platform(wanted: str, line: int) -> None:
-    """Raises DockerfileError for another machine's."""
-    here = this_platform()
-    if wanted and wanted not in {str(here), here.architecture, f"{here.os}/{here.architecture}"}:
-        raise DockerfileError(
-            line, f"{wanted} cannot be built on a node of {here}", "build on a node of that kind: --node"
-        )
 
 
 def _created(order: Order, made_at: float) -> str:

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from agent.builds import assemble, executing
+from agent.builds import assemble, executing, platforms
 from agent.builds.cache import Cache
 from agent.builds.layering import Layering
 from agent.builds.order import BuildFailed, Order, Say
 from agent.builds.stage import Site, StageWork
 from agent.builds.workshop import Workshop
-from agent.images.images import Images
+from agent.images.images import Images, this_platform
 from agent.images.library import Image
 from orch.dockerfile import parse, stages
 from orch.dockerfile.problem import DockerfileError
@@ -43,13 +43,14 @@ class Builder:
         """Raises BuildFailed."""
         order = self._order
         try:
+            platform = platforms.wanted(order.platform) if order.platform else this_platform()
             placed = parse.parse(order.dockerfile)
-            recipe = stages.recipe(placed, order.arguments, assemble.platform_words())
+            recipe = stages.recipe(placed, order.arguments, platforms.words(platform))
             target = recipe.target(order.target)
             needed = recipe.needed(target)
             count = sum(1 + len(stage.instructions) for stage in needed)
             done = {stage.number: asyncio.Event() for stage in needed}
-            site = Site(order, self._images, self._workshop, self._cache, recipe, say, count, done)
+            site = Site(order, platform, self._images, self._workshop, self._cache, recipe, say, count, done)
             await self._build_all(site, needed)
             self.origins = site.origins
             return await assemble.assemble(site.trees[target.number], order, self._images)

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.builds import assemble, executing, keys
+from agent.builds import executing, keys, platforms
 from agent.builds.cache import Cache, Made, blob_path
 from agent.builds.layering import Layering, Prepared
 from agent.builds.order import Order, Progress, Say
 from agent.builds.sources import CannotPlace
 from agent.builds.workshop import Workshop
-from agent.images.images import Images, Policy
+from agent.images.images import Images, Policy, this_platform
 from agent.images.library import Image
 from agent.reconciler.accounts import UnknownUser
 from agent.runtime.container import LaunchFailed
@@ -26,7 +26,7 @@ from orch.oci import reference
 from orch.oci.build import History
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.image_config import ImageConfig
-from orch.oci.manifest import DOCKER_LAYER, OCI_LAYER_GZIP, Descriptor
+from orch.oci.manifest import DOCKER_LAYER, OCI_LAYER_GZIP, Descriptor, Platform
 from orch.oci.reference import Reference
 
 STEPS_AT_ONCE = max(2, min(8, os.cpu_count() or 2))
@@ -37,6 +37,8 @@ class Tree:
     """An image while it grows."""
 
     config: ImageConfig
+    platform: Platform
+    """What its programs run on."""
     key: str
     diff_ids: list[str] = field(default_factory=list)
     descriptors: list[Descriptor] = field(default_factory=list)
@@ -50,6 +52,8 @@ class Site:
     """What the stages of one build have in common."""
 
     order: Order
+    platform: Platform
+    """What the image is for."""
     images: Images
     workshop: Workshop
     cache: Cache
@@ -106,19 +110,20 @@ class StageWork:
             below = await site.tree(earlier.number)
             return Tree(
                 below.config,
+                below.platform,
                 below.key,
                 [*below.diff_ids],
                 [*below.descriptors],
                 [*below.history],
                 below.made_at,
             )
-        assemble.check_platform(stage.platform or site.order.platform, stage.line)
+        platform = platforms.wanted(stage.platform) if stage.platform else site.platform
         if stage.base == SCRATCH:
-            return Tree(ImageConfig(), keys.base(""))
-        image = await self._pull(stage.base)
+            return Tree(ImageConfig(), platform, keys.base(""))
+        image = await self._pull(stage.base, platform)
         stored = site.images.stored(image.digest)
         site.origins |= site.images.origins(image.digest)
-        tree = Tree(image.config, keys.base(image.digest))
+        tree = Tree(image.config, platform, keys.base(image.digest))
         for diff_id, layer in zip(stored.config.diff_ids, stored.manifest.layers, strict=True):
             has_layer = await self._take_over(tree, diff_id, _as_oci(layer))
             tree.history.append(History(f"FROM {stage.base}", has_layer))
@@ -132,18 +137,18 @@ class StageWork:
             return True
         return _add(tree, replace(await self._layering.packed_again(diff_id), at=0.0))
 
-    async def _pull(self, name: str) -> Image:
+    async def _pull(self, name: str, platform: Platform) -> Image:
         images, order = self._site.images, self._site.order
         policy: Policy = "Always" if order.pull else "IfNotPresent"
         if not order.has_own_registry or reference.names_a_registry(name):
-            return await images.pull(name, policy=policy)
+            return await images.pull(name, policy=policy, platform=platform)
         try:  # what its tag stands for now: it is near, and a build of a moment ago may have moved it
-            return await images.pull(str(reference.of_own(name)), policy="Always")
+            return await images.pull(str(reference.of_own(name)), policy="Always", platform=platform)
         except ImageFailure as failure:
             if failure.reason is not Reason.IMAGE_NOT_FOUND:
                 raise
         try:
-            return await images.pull(name, policy=policy)
+            return await images.pull(name, policy=policy, platform=platform)
         except ImageFailure as failure:
             words = f"{failure.message}; nor does the cluster's own registry have {name}"
             raise ImageFailure(failure.reason, words) from failure
@@ -153,6 +158,8 @@ class StageWork:
         began = time.monotonic()
         after, step = steps.follow(state, one, self._site.order.arguments, self._site.recipe.defaults)
         has_layer = False
+        if isinstance(step, Execute) and not platforms.runs_here(tree.platform):
+            raise DockerfileError(one.line, *_cannot_run(tree.platform))
         if step is not None:
             try:
                 has_layer = await self._perform(tree, step)
@@ -169,7 +176,7 @@ class StageWork:
     async def _perform(self, tree: Tree, step: steps.Step) -> bool:
         """Whether the step has a layer."""
         layers = self._layering.paths(tree.diff_ids)
-        others = {name: await self._tree_named(name) for name in _named(step)}
+        others = {name: await self._tree_named(name, tree.platform) for name in _named(step)}
         prepared = await self._layering.prepare(step, layers, others, tree.key)
         async with self._site.at_work[prepared.key]:
             made = self._site.made[prepared.key] = await self._made(prepared)
@@ -190,16 +197,29 @@ class StageWork:
         site.cache.keep(prepared.key, made)
         return made
 
-    async def _tree_named(self, name: str) -> tuple[str, list[str]]:
+    async def _tree_named(self, name: str, platform: Platform) -> tuple[str, list[str]]:
         """(what identifies it, its layers' directories) of what a --from means."""
         if earlier := self._site.recipe.before(self._stage, name):
             tree = await self._site.tree(earlier.number)
             return tree.key, self._layering.paths(tree.diff_ids)
-        image = await self._pull(name)
+        image = await self._pull(name, platform)
         return image.digest, list(image.layers)
 
     def _say(self, text: str, kind: str, seconds: float = 0.0) -> None:
         self._site.say(Progress(self._step, self._site.steps, text, kind, seconds))
+
+
+def _cannot_run(platform: Platform) -> tuple[str, str]:
+    """What is wrong, and what to do."""
+    here = this_platform()
+    problem = (
+        f"RUN of a program for {platform} on a node that is {here} and has no interpreter for such programs"
+    )
+    remedy = (
+        "build on a node of that kind (--node), install qemu-user-static and binfmt-support on this one, or make "
+        "the files in a stage FROM --platform=$BUILDPLATFORM and take them by COPY --from"
+    )
+    return problem, remedy
 
 
 def _as_oci(layer: Descriptor) -> Descriptor:

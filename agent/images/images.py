@@ -50,7 +50,9 @@ class Images:
         self.unpackers = Unpackers()
         self._puller = pull.Puller(library, this_platform(), limits, self.unpackers, giving)
         self._giving = giving
-        self._pulls: flights.Flights[tuple[Reference, Credentials | None], Image] = flights.Flights()
+        self._pulls: flights.Flights[tuple[Reference, Credentials | None, Platform | None], Image] = (
+            flights.Flights()
+        )
         self._settling = asyncio.Lock()
         self._closing = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
@@ -102,10 +104,15 @@ class Images:
         policy: Policy = "IfNotPresent",
         on_progress: flights.Progress | None = None,
         credentials: CredentialsOf | None = None,
+        platform: Platform | None = None,
     ) -> Image:
-        """The image, fetched as `policy` says. Progress counts bytes over the wire. Raises PullFailed."""
+        """The image, fetched as `policy` says. Progress counts bytes over the wire. Raises PullFailed.
+
+        For another `platform` than this machine's its registry is always asked which image that is.
+        """
+        foreign = None if platform is None or is_ours(platform) else platform
         with _failing():
-            if policy != "Always" and (held := self.find(reference_text)):
+            if foreign is None and policy != "Always" and (held := self.find(reference_text)):
                 self._library.touch(held.digest)  # so that it is not taken for unused a moment later
                 return held
             ref = reference.parse(reference_text)
@@ -117,8 +124,8 @@ class Images:
             registry = self._registry.knowing(credentials) if credentials else self._registry
             try:
                 image = await self._pulls.join(
-                    (ref, known),
-                    lambda report: self._puller.pull(ref, report, registry),
+                    (ref, known, foreign),
+                    lambda report: self._puller.pull(ref, report, registry, foreign),
                     on_progress or (lambda _done, _total: None),
                 )
             except ImageFailure as failure:
@@ -255,6 +262,12 @@ class Images:
 def this_platform() -> Platform:
     machine = platform.machine()
     return Platform("linux", _ARCHITECTURES.get(machine, machine))
+
+
+def is_ours(platform: Platform) -> bool:
+    """Whether it is this machine's own; it may be another variant of it."""
+    here = this_platform()
+    return (platform.os, platform.architecture) == (here.os, here.architecture)
 
 
 @contextmanager

@@ -47,9 +47,22 @@ class Puller:
         self._layers: flights.Flights[str, None] = flights.Flights()
         self._turn = asyncio.Semaphore(LAYERS_AT_ONCE)
 
-    async def pull(self, ref: Reference, on_progress: flights.Progress, registry: Registry) -> Image:
-        """The image `ref` stands for in its registry now; `registry` knows who asks."""
-        if self._library.find(ref) and (known := self._library.find(ref.pinned(await registry.resolve(ref)))):
+    async def pull(
+        self,
+        ref: Reference,
+        on_progress: flights.Progress,
+        registry: Registry,
+        foreign: Platform | None = None,
+    ) -> Image:
+        """The image `ref` stands for in its registry now; `registry` knows who asks.
+
+        One for a foreign platform is known by its digest only: under the name it would be taken for one that runs.
+        """
+        if (
+            foreign is None
+            and self._library.find(ref)
+            and (known := self._library.find(ref.pinned(await registry.resolve(ref))))
+        ):
             await asyncio.to_thread(self._library.name, known.digest, [ref])
             return replace(known, reference=str(ref))
         if self._giving and ref.registry == CLUSTER:
@@ -59,23 +72,31 @@ class Puller:
             named = await registry.manifest(ref)
         finally:
             await warming
-        chosen = await self._for_this_platform(ref, named, registry)
+        chosen = await self._for_platform(foreign or self._platform, ref, named, registry)
+        if foreign and (known := self._library.find(ref.pinned(chosen.digest))):
+            return known
         parsed = _an_image(chosen, ref)
         config_body = await registry.small_blob(ref, parsed.config)
-        layers = _layers(parsed, image_config.read(config_body), ref)
+        config = image_config.read(config_body)
+        if foreign:
+            _check_platform(config.platform, foreign, ref)
+        layers = _layers(parsed, config, ref)
         with self._library.holding([layer.diff_id for layer in layers]):
             await self._fetch_missing(ref, layers, on_progress, registry)
-            names = (ref, ref.pinned(named.digest), ref.pinned(chosen.digest))
+            own_names = () if foreign else (ref, ref.pinned(named.digest))
+            names = (*own_names, ref.pinned(chosen.digest))
             return await asyncio.to_thread(self._library.add, chosen.body, config_body, names)
 
-    async def _for_this_platform(self, ref: Reference, named: Fetched, registry: Registry) -> Fetched:
+    async def _for_platform(
+        self, platform: Platform, ref: Reference, named: Fetched, registry: Registry
+    ) -> Fetched:
         """At most two levels: an index of indexes is nobody's honest image."""
         parsed = manifest.parse(named.body, named.media_type)
         match parsed:
             case Manifest():
                 return named
             case Index():
-                return await registry.manifest(ref.pinned(manifest.choose(parsed, self._platform).digest))
+                return await registry.manifest(ref.pinned(manifest.choose(parsed, platform).digest))
             case _:
                 assert_never(parsed)
 
@@ -163,6 +184,12 @@ def _an_image(fetched: Fetched, ref: Reference) -> Manifest:
         manifest.check_runnable(parsed)
         return parsed
     raise bad_image(f"{ref.familiar} is an index that leads to another index, not to an image")
+
+
+def _check_platform(found: Platform, wanted: Platform, ref: Reference) -> None:
+    """Of an image that no index speaks for."""
+    if (found.os, found.architecture) != (wanted.os, wanted.architecture):
+        raise bad_image(f"{ref.familiar} is not made for {wanted}; it is made for {found}")
 
 
 def _layers(parsed: Manifest, config: image_config.ImageConfig, ref: Reference) -> list[_Layer]:

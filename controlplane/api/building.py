@@ -11,7 +11,7 @@ from controlplane.api import errors, forwarding, relay
 from controlplane.cluster import snapshot
 from controlplane.loop import picture
 from orch.model.node import Availability
-from orch.oci import reference
+from orch.oci import manifest, reference
 from orch.oci.failure import ImageFailure
 from orch.v1 import control_pb2 as pb
 from orch.v1 import sessions_pb2
@@ -92,6 +92,14 @@ def _repositories(names: Any) -> frozenset[str]:
     return frozenset(found)
 
 
+def _platform(text: str) -> manifest.Platform:
+    """Raises Invalid."""
+    try:
+        return manifest.platform(text)
+    except ImageFailure as failure:
+        raise errors.Invalid(f"--platform: {failure.message}") from failure
+
+
 def _node(cluster: snapshot.Cluster, start: Any) -> str:
     """The one asked for, or the same one for the same name: it has the layers already."""
     ready = {name for name, node in cluster.nodes.items() if node.is_ready}
@@ -104,6 +112,10 @@ def _node(cluster: snapshot.Cluster, start: Any) -> str:
     open_ones = [name for name in ready if cluster.nodes[name].spec.availability is Availability.ACTIVE]
     if not open_ones:
         raise errors.NotPossible("no node is ready to build on; `orchctl get nodes` says why")
+    if start.platform:  # one that can run its programs, where there is one
+        wanted = _platform(start.platform).architecture
+        alike = [n for n in open_ones if cluster.nodes[n].status.facts.architecture == wanted]
+        open_ones = alike or open_ones
     what = reference.of_own(start.names[0]).repository if start.names else ""
     return max(open_ones, key=lambda name: hashlib.sha256(f"{name}/{what}".encode()).digest())
 

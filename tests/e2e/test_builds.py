@@ -81,6 +81,31 @@ def test_what_is_built_again_unchanged_is_the_same_image(cluster: Dev) -> None:
     assert cluster.orchctl(*build) == first
 
 
+FOREIGN = """\
+FROM --platform=$BUILDPLATFORM scratch AS made
+COPY busybox /bin/busybox
+ARG TARGETARCH BUILDARCH
+RUN ["/bin/busybox", "sh", "-c", "echo for $TARGETARCH by $BUILDARCH > /made"]
+FROM {base}
+ARG TARGETPLATFORM
+ENV MADE_FOR=$TARGETPLATFORM
+COPY --from=made /made /made
+WORKDIR /there
+"""
+
+
+def test_an_image_for_another_platform_is_built_as_far_as_nothing_of_it_must_run(cluster: Dev) -> None:
+    context = a_context(cluster, "foreign")
+    for number, base in enumerate(("scratch", "shop/foreign:0")):  # the second stands on the first
+        (context / "Dockerfile").write_text(FOREIGN.format(base=base))
+        name = f"shop/foreign:{number}"
+        cluster.orchctl("image", "build", "-t", name, "--platform", "linux/s390x", str(context))
+
+        (found,) = json.loads(cluster.orchctl("image", "inspect", name, "--platform", "linux/s390x"))
+        assert (found["Architecture"], found["Os"]) == ("s390x", "linux")
+        assert "MADE_FOR=linux/s390x" in found["Config"]["Env"]
+
+
 def test_a_failing_step_says_its_line_and_what_it_wrote(cluster: Dev) -> None:
     context = a_context(cluster, "failing")
     with (context / "Dockerfile").open("a") as file:
@@ -100,7 +125,13 @@ def test_a_failing_step_says_its_line_and_what_it_wrote(cluster: Dev) -> None:
         ("", ["-f", "missing"], "there is no missing"),
         ("", ["--secret", "src=x"], "write id=NAME"),
         ("", ["--node", "node-9"], "there is no node node-9"),
-        ("", ["--platform", "linux/s390x"], "cannot be built on a node of linux/"),
+        (
+            "",
+            ["--platform", "linux/s390x"],
+            "Dockerfile:3: RUN of a program for linux/s390x on a node that is linux/",
+        ),
+        ("", ["--platform", "linux/arm64,linux/amd64"], "one platform at a time"),
+        ("", ["--platform", "windows/amd64"], "only images for Linux can be built"),
     ],
 )
 def test_a_build_that_makes_no_sense_says_so(

@@ -11,6 +11,7 @@ import click
 from cli import registries, session
 from cli.exits import Wrong
 from orch.oci import image_config, manifest, reading
+from orch.oci.failure import ImageFailure
 from orch.oci.manifest import Manifest, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import Fetched, Registry
@@ -91,8 +92,7 @@ def _platform(text: str) -> Platform:
     if not text:
         here = machine.machine()
         return Platform("linux", _ARCHITECTURES.get(here, here))
-    os, _, rest = text.partition("/")
-    architecture, _, variant = rest.partition("/")
-    if not architecture:
-        raise Wrong(f"--platform {text}: write OS/ARCH, for example linux/arm64")
-    return Platform(os, architecture, variant)
+    try:
+        return manifest.platform(text)
+    except ImageFailure as failure:
+        raise Wrong(f"--platform: {failure.message}") from failure

@@ -116,6 +116,26 @@ def check_runnable(found: Manifest) -> None:
             raise bad_image(f"layer {number} is {layer.media_type!r:.120}, which cannot be unpacked here")
 
 
+_ALIASES = {"x86_64": "amd64", "aarch64": "arm64", "armhf": "arm", "armel": "arm", "i386": "386"}
+
+
+def platform(text: str) -> Platform:
+    """`linux/arm64`, `linux/arm/v7`, or the architecture alone. Raises ImageFailure."""
+    parts = text.strip().lower().split("/")
+    if len(parts) == 1:
+        parts = ["linux", *parts]
+    if not all(parts) or len(parts) > 3 or "," in text:
+        several = ": one platform at a time" if "," in text else ""
+        raise bad_image(
+            f"{text or 'nothing'} is no platform{several}; write OS/ARCH, for example linux/arm64"
+        )
+    os, architecture, variant = [*parts, ""][:3]
+    architecture = _ALIASES.get(architecture, architecture)
+    if (architecture, variant) in {("arm64", "v8"), ("amd64", "v1")}:
+        variant = ""  # what is meant without a word
+    return Platform(os, architecture, variant)
+
+
 def choose(index: Index, wanted: Platform) -> Descriptor:
     """The image in `index` that runs on `wanted`; the exact variant first, then the nearest lower one."""
     fitting = [

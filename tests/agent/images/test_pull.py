@@ -19,6 +19,7 @@ from orch.oci import auth, build, reference
 from orch.oci.build import Built, Item
 from orch.oci.failure import Reason
 from orch.oci.image_config import ImageConfig
+from orch.oci.manifest import Platform
 from orch.oci.registry import Registry
 from tests.support import archives
 from tests.support import images as pictures
@@ -104,6 +105,34 @@ async def test_an_index_gives_the_image_of_this_platform(registry: RunningRegist
     pinned = f"{registry.host}/multi@{built.digest}"
     assert images.find(pinned).digest == image.digest
     assert (await images.pull(pinned, policy="Always")).digest == image.digest
+
+
+async def test_an_image_for_another_platform_is_known_by_its_digest_only(
+    registry: RunningRegistry, images: Images
+) -> None:
+    built = pictures.multi_platform()
+    name = await push(registry, "multi:1", built)
+
+    image = await images.pull(name, platform=Platform("linux", "arm64"))
+
+    assert (Path(image.layers[1]) / "marker").read_text() == "arm64v8"
+    assert image.digest == built.members[1].digest
+    assert images.find(name) is None, "whoever wants to run it must not get this one"
+    assert images.find(f"{registry.host}/multi@{built.digest}") is None
+    assert await images.pull(name, platform=Platform("linux", "arm64")) == image
+    assert (await images.pull(name)).digest == built.members[0].digest
+    said = await refused(images, name, Reason.BAD_IMAGE, platform=Platform("linux", "s390x"))
+    assert "not made for linux/s390x" in said
+
+
+async def test_an_image_alone_is_not_taken_for_one_of_another_platform(
+    registry: RunningRegistry, images: Images
+) -> None:
+    name = await push(registry, "web:only", pictures.web("only"))
+
+    said = await refused(images, name, Reason.BAD_IMAGE, platform=Platform("linux", "arm64"))
+
+    assert "it is made for linux/amd64" in said
 
 
 async def test_policies(registry: RunningRegistry, images: Images) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from controlplane.api import building, relay
+from orch.model.node import Facts
 from orch.v1 import control_pb2 as pb
 from orch.v1 import sessions_pb2
 from tests.support.builders import a_cluster, a_node
@@ -80,3 +82,14 @@ async def test_who_ends_a_build_takes_the_nodes_leave_to_push_with_it() -> None:
 
     assert desk.withdrawn == ["word"]
     assert not desk.relay._streams
+
+
+def test_a_build_for_a_platform_goes_to_a_node_of_that_kind_where_there_is_one() -> None:
+    nodes = [a_node(f"n{number}") for number in range(8)]
+    spec, status = nodes[5]
+    nodes[5] = (spec, replace(status, facts=Facts(architecture="arm64")))
+    cluster = a_cluster(*nodes)
+
+    for name in ("a:1", "b:1", "c:1"):
+        assert building._node(cluster, pb.BuildStart(names=[name], platform="linux/arm64")) == "n5"
+        assert building._node(cluster, pb.BuildStart(names=[name], platform="linux/s390x"))

@@ -159,3 +159,23 @@ def test_a_document_that_two_programs_would_read_differently_is_refused(said: st
 
     with pytest.raises(ImageFailure, match="and the registry that it is"):
         manifest.parse(body.encode(), told)
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("linux/arm64", Platform("linux", "arm64")),
+        ("linux/arm/v7", Platform("linux", "arm", "v7")),
+        ("arm64", Platform("linux", "arm64")),
+        ("linux/arm64/v8", Platform("linux", "arm64")),
+        ("Linux/x86_64", Platform("linux", "amd64")),
+    ],
+)
+def test_a_platform_is_written_as_docker_has_it(text: str, means: Platform) -> None:
+    assert manifest.platform(text) == means
+
+
+@pytest.mark.parametrize("text", ["", "linux/", "/arm64", "a/b/c/d", "linux/amd64,linux/arm64"])
+def test_what_is_no_platform_is_refused(text: str) -> None:
+    with pytest.raises(ImageFailure, match="write OS/ARCH"):
+        manifest.platform(text)
