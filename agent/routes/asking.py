@@ -14,6 +14,7 @@ from agent.routes.wanted import (
     Server,
     Wanted,
 )
+from orch.model import reach
 from orch.model.assignment import Endpoint, EndpointSection, ServiceEndpoints
 from orch.model.names import ObjectName
 from orch.model.network import RouteSpec
@@ -83,12 +84,20 @@ def _backend(service: ServiceEndpoints, route: RouteSpec) -> Backend | None:
         return None
     port = service.ports[index]
     strip = route.path.rstrip("/") if route.strip_path else ""
-    manner = Manner(route.timeout, route.slow_start, route.protocol, strip)
+    manner = Manner(route.timeout, route.slow_start, route.protocol, strip, _sources(service))
     name = f"{service.service.name}.{service.service.namespace}:{port.name or port.target}"
     if manner != Manner():
         name += ":" + hashlib.sha256(repr(manner).encode()).hexdigest()[:8]
     shares = {each.revision: each.weight for each in service.shares}
     return Backend(name, str(service.service), manner, weigh(_servers(service, index), shares))
+
+
+def _sources(service: ServiceEndpoints) -> tuple[str, ...]:
+    """As for published ports: where a range is among those who may come, ranges govern who comes from outside."""
+    words = [reach.meant(word, service.service.namespace) for word in service.network.allow_from]
+    if any(isinstance(each, reach.Anybody) for each in words):
+        return ()
+    return tuple(sorted({each.addresses for each in words if isinstance(each, reach.Range)}))
 
 
 def _port(service: ServiceEndpoints, word: str) -> int | None:

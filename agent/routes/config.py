@@ -5,7 +5,7 @@ itself: while that is as it should be, all the rest is changed at run time, and 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.routes.wanted import NONE, REDIRECT, Backend, Certificate, Server, Wanted
@@ -17,6 +17,7 @@ TUNNEL_HOURS = 1
 SAMPLED_ABOVE_PER_SECOND = 4000
 """Requests; beyond, of the answers that are no errors one in SAMPLE is in the log, and counts as so many."""
 SAMPLE = 8
+SOURCES_PER_LINE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +201,21 @@ def _own_backends(places: Places) -> Iterator[str]:
     )
 
 
+def _limited(sources: Sequence[str], name: str) -> Iterator[str]:
+    """To these; the node itself is always let in. A line has so many words, and lines of one name go together."""
+    every = ("127.0.0.1", "::1", *sources) if sources else ()
+    for at in range(0, len(every), SOURCES_PER_LINE):
+        yield f"  acl let_in src {' '.join(every[at : at + SOURCES_PER_LINE])}"
+    if every:
+        refusal = f'string "service {name} takes no requests from %[src]\\n"'
+        yield f"  http-request return status 403 content-type text/plain lf-{refusal} if !let_in"
+
+
 def _backend(each: Backend) -> Iterator[str]:
     manner, name = each.manner, each.service
     yield f"backend {each.name}"
     yield f"  timeout server {round(manner.timeout * 1000)}ms"
+    yield from _limited(manner.sources, name)
     yield "  http-request disable-l7-retry if !{ method GET HEAD OPTIONS PUT DELETE TRACE }"
     yield (  # a process that lets go of its listeners counts no servers, and still has them
         "  http-request return status 503 content-type text/plain hdr Retry-After 1"

@@ -30,6 +30,8 @@ class Manner:
     protocol: str = "http"
     strip: str = ""
     """A path that the service does not see."""
+    sources: tuple[str, ...] = ()
+    """Ranges of addresses from which alone requests are taken; none is everybody's."""
 
 
 @dataclass(frozen=True, slots=True)

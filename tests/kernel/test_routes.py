@@ -22,7 +22,7 @@ from agent.routes import control, process, seen
 from agent.routes.proxy import Proxy
 from orch.model.assignment import RevisionShare, ServiceEndpoints
 from orch.model.names import ObjectName
-from orch.model.network import RouteSpec
+from orch.model.network import NetworkSpec, RouteSpec
 from orch.model.traffic import RevisionTraffic, quantile
 from tests.kernel import routes_lab
 from tests.kernel.routes_lab import Lab, Load, service
@@ -86,6 +86,29 @@ async def test_who_asks_for_what_is_not_there_is_told_why(lab: Lab) -> None:
     assert await lab.get("/", "none.test") == "503 service shop/none has no ready endpoint\n"
     await web.end()
     assert await lab.get("/", "a.test") == "503 service web could not be reached\n"
+
+
+async def test_ranges_of_allow_from_govern_who_comes_by_routes(lab: Lab) -> None:
+    web = await lab.server("web")
+    url = f"http://127.0.0.1:{lab.places.http_port}/"
+
+    async def asked(*words: str, of: str) -> str:
+        limited = NetworkSpec(allow_from=words)
+        await lab.set(dataclasses.replace(service("web", [web], A), network=limited))
+        return await lab.curl("--interface", of, "-w", "%{http_code}", "-H", "Host: a.test", url)
+
+    many = [f"198.51.{number}.0/24" for number in range(100)]
+    assert (await asked("svc/other", "127.0.0.2/31", of="127.0.0.3")).startswith("web")
+    assert (
+        await asked(*many, "127.0.0.2", of="127.0.0.3") == "service web takes no requests from 127.0.0.3\n403"
+    )
+    assert (await asked(*many, "127.0.0.2", of="127.0.0.2")).startswith("web")
+    assert (await asked("198.51.100.0/24", of="127.0.0.1")).startswith("web"), "from the node itself"
+    assert (await asked("198.51.100.0/24", "*", of="127.0.0.3")).startswith("web")
+    assert (await asked("svc/other", of="127.0.0.3")).startswith("web"), (
+        "what is published is open to the outside"
+    )
+    assert (await asked(of="127.0.0.3")).startswith("web")
 
 
 async def test_services_that_share_a_place_get_requests_by_weight(lab: Lab) -> None:
