@@ -20,7 +20,7 @@ demo: prepare ## a three-node cluster deploys, heals, rolls and canaries a web s
 test: ## all tests, with real kernels, etcd and registries
 	@deploy/prepare.sh test
 	@$(MAKE) --no-print-directory check
-	$(PYTEST) -m "root or etcd or registry or cluster"
+	$(PYTEST) -n 2 -m "root or etcd or registry or cluster"
 
 test-vm: prepare ## the runtime's tests where cgroup v2 is all there is, in an emulated machine (TESTS= for others)
 	@$(BIN)/python deploy/vm/test.py $(TESTS)

@@ -395,6 +395,9 @@ async def test_names_point_to_tasks(node: AgentNode, plane: ScriptedControlPlane
 async def test_logs_of_this_run_and_the_one_before(node: AgentNode, plane: ScriptedControlPlane) -> None:
     plane.assign((a_task(), a_template("echo out; echo err >&2; " + POLITE)))
     before = await plane.wait_state(a_task(), TaskState.RUNNING)
+    said = await plane.ask(a_task(), logs=sessions_pb2.TaskLogsAsk(tail=-1, follow=True))
+    async with asyncio.timeout(40):  # it runs before it has said anything
+        assert [(await said.up.get()).HasField("log") for _ in range(2)] == [True, True]
     os.kill(main_pid(before), signal.SIGKILL)
     await plane.wait_status(a_task(), lambda s: s.state is TaskState.RUNNING and s.restarts == 1)
 

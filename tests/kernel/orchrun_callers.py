@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -111,7 +112,13 @@ def image(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def podman(directory: Path) -> Iterator[Caller]:
+def podman(_: Path) -> Iterator[Caller]:
+    """In a directory of its own: podman hears of no exit where names of its sockets are too long, and waits 20 s."""
+    with tempfile.TemporaryDirectory(prefix="podman") as short:
+        yield from _podman(Path(short))
+
+
+def _podman(directory: Path) -> Iterator[Caller]:
     parent = f"orchrun-podman-{uuid.uuid4().hex[:8]}"
     (directory / "storage.conf").write_text(
         f'[storage]\ndriver = "vfs"\nrunroot = "{directory}/run"\ngraphroot = "{directory}/root"\n'
