@@ -1,5 +1,6 @@
 """What the node says of one task: its state, why, and what to do (pure)."""
 
+import re
 from dataclasses import replace
 
 from agent.reconciler import backoff, decide, health, pulling
@@ -11,6 +12,8 @@ from orch.model.probe import Health
 from orch.model.task import ContainerState, ContainerStatus, TaskState, TaskStatus, Wanted
 
 MOST_TAIL_LINES = 20
+_MOST_EXPOSED = 20
+_PORT = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(/(tcp|udp|sctp))?")
 
 
 def report(asked: Asked, seen: Observed, now: float, node: str, alone_since: float | None) -> TaskStatus:
@@ -149,6 +152,14 @@ def _why_unready(asked: Asked, seen: Observed) -> tuple[str, str]:
     return "", ""
 
 
+def _exposes(seen: Observed, spec: ContainerSpec) -> tuple[str, ...]:
+    """What is a port of the words in its image, which are a stranger's."""
+    image = seen.images.get(spec.image)
+    said = image.config.exposed_ports if image else ()
+    ports = [port if "/" in port else f"{port}/tcp" for port in said if _PORT.fullmatch(port)]
+    return tuple(ports[:_MOST_EXPOSED])
+
+
 def _container(seen: Observed, spec: ContainerSpec) -> ContainerStatus:
     container = seen.container(spec.name)
     trouble, ended = container.trouble, container.exited
@@ -158,6 +169,7 @@ def _container(seen: Observed, spec: ContainerSpec) -> ContainerStatus:
         reason=trouble.reason if trouble else "",
         message=trouble.message if trouble else "",
         image_digest=container.digest,
+        exposes=_exposes(seen, spec),
         finished_at=ended.at if ended else 0.0,
         exit_code=ended.exit_code if ended else None,
         exit_signal=(ended.signal or 0) if ended else 0,

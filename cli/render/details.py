@@ -28,6 +28,7 @@ def service(view: Any, tasks: Sequence[Any], events: Sequence[Any], now: float, 
         ["Changed", f"{words.age(of.updated_at, now)} ago by {of.updated_by or 'somebody'}"],
     ]
     rows += _network(spec, reached)
+    rows += _exposed(spec, tasks)
     rows += _placement(spec.template.placement)
     parts = [table.lay_out(_labelled(rows))]
     for title, containers in (
@@ -132,6 +133,17 @@ def _network(spec: Any, reached: Any) -> list[list[str]]:
     return rows
 
 
+def _exposed(spec: Any, tasks: Sequence[Any]) -> list[list[str]]:
+    """What the images speak of and the manifest says nothing of."""
+    said = {port for view in tasks for each in view.status.containers for port in each.exposes}
+    declared = {f"{each.target}/{each.protocol}" for each in spec.template.ports}
+    if not (left := sorted(said - declared)):
+        return []
+    return [
+        ["Exposed", f"{', '.join(left)} by the image, inside the cluster; `ports` in the manifest publishes"]
+    ]
+
+
 def _placement(placement: Any) -> list[list[str]]:
     rows = []
     if placement.node_selector:
@@ -218,6 +230,8 @@ def _container_status(status: Any, now: float) -> str:
         rows.append(["message", status.message])
     if status.image_digest:
         rows.append(["digest", status.image_digest])
+    if status.exposes:
+        rows.append(["exposes", f"{', '.join(status.exposes)} (says the image)"])
     return _indented(table.lay_out(_labelled(rows)))
 
 

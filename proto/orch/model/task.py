@@ -131,6 +131,8 @@ class ContainerStatus:
     reason: str = ""
     message: str = ""
     image_digest: str = ""
+    exposes: tuple[str, ...] = ()
+    """Ports that its image speaks of (EXPOSE), such as `8080/tcp`: for people, nothing is opened for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from orch.model.policy import RestartPolicy
 from orch.model.probe import Health, ProbeSpec
 from orch.model.task import ContainerState, TaskState, TaskStatus
 from tests.agent.reconciler.pictures import (
+    IMAGE,
     NOW,
     PLACE,
     a_prepared,
@@ -34,6 +35,17 @@ def test_the_states_of_a_start() -> None:
     assert (status.state, status.ready, status.ready_since) == (TaskState.RUNNING, True, NOW)
     assert status.addresses == PLACE.addresses
     assert status.containers[0].pid == 101
+
+
+def test_what_an_image_exposes_is_told_as_far_as_it_is_a_port() -> None:
+    ports = ("8080/tcp", "53/udp", "90", "rm -rf/tcp", "\x1b[31m", *(f"{n}/tcp" for n in range(1000, 2000)))
+    image = replace(IMAGE, config=replace(IMAGE.config, exposed_ports=ports))
+    seen = replace(a_prepared(running()), images={"web:1": image})
+
+    (status,) = said(an_asked(), seen).containers
+
+    assert status.exposes[:4] == ("8080/tcp", "53/udp", "90/tcp", "1000/tcp")
+    assert len(status.exposes) == 20
 
 
 def test_one_container_of_two_is_still_starting() -> None:
