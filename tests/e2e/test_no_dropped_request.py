@@ -91,7 +91,9 @@ def test_a_killed_container_costs_what_was_under_way_and_nothing_later(cluster: 
 
     assert [each for each in asked.failed if each["at"] > killed_at + 2] == []
     assert [each for each in asked.failed if "no answer" in each["why"]] == []
-    assert [each for each in asked.failed if "refused" in each["why"].lower()] == [], "who came later was led on"
+    assert [each for each in asked.failed if "refused" in each["why"].lower()] == [], (
+        "who came later was led on"
+    )
     assert len(asked.failed) < RATE / 10
 
 
