@@ -133,7 +133,8 @@ class ScriptedControlPlane(sessions_pb2_grpc.SessionsServicer):
         for number, (task, template, *wanted) in enumerate(tasks):
             revision = next((n for n, known in templates.items() if known[1] == template), number + 1)
             templates.setdefault(revision, (task, template))
-            assigned.append(AssignedTask(task, revision, wanted[0] if wanted else Wanted.RUN))
+            stops = wanted == [Wanted.STOP]  # no other node leads anybody to it
+            assigned.append(AssignedTask(task, revision, *wanted or [Wanted.RUN], drained=stops))
         sent = [
             AssignedTemplate(owner, each.id.birth, each.revision, templates[each.revision][1])
             for each in assigned
