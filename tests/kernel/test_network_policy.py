@@ -188,6 +188,29 @@ def test_a_task_of_a_service_that_is_not_known_yet_is_shut_off(cluster: Cluster)
         assert reach(new, neighbour).startswith("open")
 
 
+def test_while_nobody_has_limits_packets_pass_no_policy(cluster: Cluster) -> None:
+    def is_dormant() -> bool:
+        return "flags dormant" in cluster.machines[0].run("nft", "list", "table", "ip", "orch-policy")
+
+    cluster.service("default/open")
+    cluster.task("default/open", 0)
+    cluster.tell()
+    assert is_dormant()
+
+    cluster.task("default/new", 0)
+    assert not is_dormant(), "it is not known what its service says"
+    cluster.service("default/new")
+    cluster.tell()
+    assert is_dormant()
+
+    cluster.service("default/new", allow_from=[])
+    cluster.tell()
+    assert not is_dormant()
+    cluster.service("default/new")
+    cluster.tell()
+    assert is_dormant()
+
+
 def test_what_is_published_is_open_outside_unless_ranges_say_who(cluster: Cluster) -> None:
     cluster.service("default/db", allow_from=[])
     cluster.service("default/evil")

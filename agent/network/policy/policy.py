@@ -1,6 +1,7 @@
 """Keeps the policy of services in the kernel: a table of its own, changed by difference.
 
-Written anew once in an agent's life, in one transaction, so that there is no moment without it.
+Written anew once in an agent's life, in one transaction, so that there is no moment without it. While no service has
+limits it is dormant: packets do not pass its chains, which is a tenth of what a node does for a packet.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ class Policy:
         self._given: dict[Holder, Elements] = {}
         self._sets: frozenset[str] = frozenset()
         """That chains ask."""
+        self._is_dormant = True
+        """As far as we know; to wake what is awake changes nothing."""
         self._turn = asyncio.Lock()
 
     async def open(self, attached: Mapping[str, Sequence[str]]) -> None:
@@ -116,7 +119,7 @@ class Policy:
         for address in addresses:
             new |= self._book.of_local(address, frozenset())
         try:  # to the table of an earlier life of the agent, which is not known
-            await _shielded(lambda: self._transact((), new))
+            await _shielded(lambda: self._awake(lambda: self._transact((), new)))
         except OSError:
             await self._write_anew()
 
@@ -132,13 +135,15 @@ class Policy:
             work = partial(kernel.run_nft, text.change(self._place, before, chains, lost, new))
         self._chains = None
         try:
-            await _shielded(work)
+            await _shielded(partial(self._awake, work) if new or chains else work)
         except (OSError, NetworkError) as refusal:
             _log.warning("the policy in the kernel is not as it was left (%s): it is written anew", refusal)
             await self._write_anew()
             return
         self._chains = chains
         self._note(given, lost)
+        if not self._chains and not self._elements and not self._is_dormant:
+            await _shielded(lambda: self._set_dormant(True))
 
     async def _write_anew(self) -> None:
         """The whole table, in one transaction."""
@@ -151,6 +156,7 @@ class Policy:
             whole |= each
         await _shielded(lambda: kernel.run_nft(text.whole(self._place, chains, whole)))
         self._elements, self._given, self._chains = {}, {}, chains
+        self._is_dormant = not chains and not whole
         self._note(given, ())
 
     def _of(self, holder: Holder) -> Elements:
@@ -185,6 +191,16 @@ class Policy:
                 self._elements.update((each, (chain, holder)) for each, chain in after.items())
             else:
                 self._given.pop(holder, None)
+
+    def _awake(self, work: Callable[[], None]) -> None:
+        """It judges from before there is anybody to judge."""
+        if self._is_dormant:
+            self._set_dormant(False)
+        work()
+
+    def _set_dormant(self, dormant: bool) -> None:
+        self._open().transact(*messages.transaction([messages.table(text.TABLE, dormant=dormant)]))
+        self._is_dormant = dormant
 
     def _transact(self, lost: Iterable[Element], new: Elements) -> None:
         by_set: dict[str, tuple[list[bytes], list[tuple[bytes, bytes | str]]]] = {}

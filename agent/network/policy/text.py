@@ -36,13 +36,14 @@ class Place:
 
 
 def whole(place: Place, chains: Mapping[str, Chain], elements: Elements) -> str:
-    """The table anew, whatever was there before, in one transaction."""
+    """The table anew, whatever was there before, in one transaction; dormant where it has nobody to judge."""
     sets = limits.sets_in(chains.values())
     return "\n".join(
         (
             f"table {FAMILY} {TABLE}",
             f"delete table {FAMILY} {TABLE}",
             f"table {FAMILY} {TABLE} {{",
+            *(() if chains or elements else ("  flags dormant;",)),
             *(f"  set {name} {{ type ipv4_addr; }}" for name in sorted({*sets, KNOWN})),
             f"  set {SELF} {{ type ipv4_addr . ipv4_addr; }}",
             *(f"  map {way} {{ type ipv4_addr : verdict; }}" for way in Way),

@@ -12,6 +12,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_CREATE, NLM_F_APPEND = 0x400, 0x800
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_NEW_TABLE = 0
 _NEW_CHAIN, _GET_CHAIN, _DEL_CHAIN, _NEW_RULE = 3, 4, 5, 6
 _NEW_ELEMENT, _GET_ELEMENT, _DEL_ELEMENT = 12, 13, 14
 _GET_GENERATION = 16
@@ -97,6 +98,11 @@ def passing_elements(table: str, set_name: str, keys: Iterable[bytes], seconds: 
     timeout = attribute(4, struct.pack(">Q", seconds * 1000))
     packed = (nest(1, nest(1, attribute(1, key)), timeout) for key in keys)
     return _element_messages(_NEW_ELEMENT, NLM_F_CREATE, table, set_name, packed)
+
+
+def table(name: str, *, dormant: bool) -> bytes:
+    """Whether the kernel asks its chains; the table is there."""
+    return _nf_message(_NEW_TABLE, 0, text(1, name) + word(2, int(dormant)))
 
 
 def new_chain(table: str, name: str) -> bytes:
