@@ -36,7 +36,7 @@ check: prepare ## the quick part: format, lint, types, imports, unit tests, simu
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(PYTEST) -m "not root and not etcd and not registry and not cluster"
+	$(PYTEST) -n 2 -m "not root and not etcd and not registry and not cluster"
 
 format: prepare ## put the code in its usual form
 	$(BIN)/ruff format .
