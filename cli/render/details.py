@@ -139,9 +139,8 @@ def _exposed(spec: Any, tasks: Sequence[Any]) -> list[list[str]]:
     declared = {f"{each.target}/{each.protocol}" for each in spec.template.ports}
     if not (left := sorted(said - declared)):
         return []
-    return [
-        ["Exposed", f"{', '.join(left)} by the image, inside the cluster; `ports` in the manifest publishes"]
-    ]
+    about = "says the image: reached inside the cluster; `ports` in the manifest publishes it"
+    return [["Exposed", f"{', '.join(left)}, {about}"]]
 
 
 def _placement(placement: Any) -> list[list[str]]:
