@@ -24,5 +24,5 @@ def test_a_service_shows_those_that_its_manifest_does_not_speak_of() -> None:
     page = details.service(service, [a_task("8080/tcp", "9090/tcp"), a_task("9090/tcp")], [], NOW)
 
     (line,) = [line for line in page.splitlines() if line.startswith("Exposed:")]
-    assert line.split()[1:5] == ["9090/tcp", "by", "the", "image,"]
+    assert line.split()[1:5] == ["9090/tcp,", "says", "the", "image:"]
     assert "Exposed" not in details.service(service, [a_task("8080/tcp")], [], NOW)
