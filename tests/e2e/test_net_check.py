@@ -160,6 +160,21 @@ def test_somebody_elses_firewall_is_suspected(tunnelled: Dev) -> None:
     assert "though the nodes do" in said
 
 
+def test_a_host_that_drops_what_is_forwarded_is_named_at_once_and_no_longer_than_that(tunnelled: Dev) -> None:
+    file = tunnelled.work / "wall.nft"
+    file.write_text(
+        "table ip wall {\n chain FORWARD { type filter hook forward priority 0; policy drop;\n }\n}\n"
+    )
+    inside(tunnelled, "node-2", "nft", "-f", str(file))
+    try:
+        said = tunnelled.orchctl("net", "check", expect=1)
+    finally:
+        inside(tunnelled, "node-2", "nft", "delete", "table", "ip", "wall")
+    assert "error: node-2: the host's firewall drops what is forwarded" in said
+    assert "4789" not in said
+    tunnelled.orchctl("net", "check", expect=0)
+
+
 def test_a_node_without_contact_is_named_and_the_others_are_checked(tunnelled: Dev) -> None:
     tunnelled.dev("kill", "node-2")
     try:

@@ -1,5 +1,6 @@
 """A node's part of a `net check`: says where its place is, hears where all others are, and says what it found."""
 
+import contextlib
 from collections.abc import Callable
 
 from agent.answers.place import Refused
@@ -28,9 +29,12 @@ class Reaching:
     async def answer(self, user: User) -> None:
         """Until the control plane has what it wants."""
         insides = self._insides()
-        troubles = list(insides.problems())
         try:
-            if not await insides.verify_policy():
+            is_whole = await insides.verify_policy()
+            with contextlib.suppress(NetworkError):  # then that is one of the problems
+                await insides.look_around()  # whoever asks has perhaps just mended something
+            troubles = list(insides.problems())
+            if not is_whole:
                 troubles.append("the packet rules had been flushed by somebody; they are back")
             async with place.opened(insides, self._keys) as own:
                 await user.say(net_place=self._told(own, troubles))
