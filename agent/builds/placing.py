@@ -5,6 +5,9 @@ so that no link in an image or a context leads to the host. Sources are reached 
 root that was opened before, and never through a link that leaves it.
 """
 
+import bz2  # noqa: F401  tarfile asks for these when it meets an archive: by then our root is the image
+import gzip  # noqa: F401
+import lzma  # noqa: F401
 import os
 import stat
 import tarfile

@@ -51,9 +51,10 @@ async def test_links_of_the_image_are_followed_inside_it(yard: Yard) -> None:
     assert not Path("/etc/x").exists()
 
 
-async def test_an_archive_is_unpacked_by_add(yard: Yard) -> None:
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+async def test_an_archive_is_unpacked_by_add(yard: Yard, compression: str) -> None:
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+    with tarfile.open(fileobj=archive, mode=f"w:{compression}") as tar:
         entry = tarfile.TarInfo("dir/file")
         entry.size, entry.uid, entry.mode = 2, 7, 0o640
         tar.addfile(entry, io.BytesIO(b"hi"))
