@@ -62,6 +62,7 @@ def apply(
             case document.NodeDocument():
                 _node(draft, written.value)
             case document.ServiceDocument():
+                draft.sources[written.value.name] = written.source
                 admit_service.apply(draft, written.value)
             case _:
                 assert_never(written.value)

@@ -22,9 +22,10 @@ def check(draft: Draft) -> None:
         for publisher, port in _published(after, ports):
             meant = routed if publisher in draft.services else sorted(draft.services.intersection(routed))
             if meant:
-                draft.refuse(
-                    f"service {publisher}: port {port}/tcp is published, but the nodes serve {scheme} routes there, "
-                    f"those of service {meant[0]}: publish another port, or reach {publisher} by a route, too"
+                draft.refuse_service(
+                    publisher,
+                    f"port {port}/tcp is published, but the nodes serve {scheme} routes there, those of service "
+                    f"{meant[0]}: publish another port, or reach {publisher} by a route, too",
                 )
 
 

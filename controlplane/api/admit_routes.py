@@ -27,7 +27,7 @@ def check(draft: Draft, opened: Callable[[Secret], Mapping[str, bytes]]) -> None
     for service in sorted(services, key=lambda each: each.name):
         for route in service.spec.routes:
             for fault in _conflicts(service.name, route, holders):
-                draft.refuse(f"service {service.name}: {fault}")
+                draft.refuse_service(service.name, fault)
             if route.tls:
                 _certificate(draft, service, route, opened)
     draft.warnings.extend(_two_certificates(services, holders))
@@ -62,31 +62,33 @@ def _certificate(
     draft: Draft, service: Service, route: RouteSpec, opened: Callable[[Secret], Mapping[str, bytes]]
 ) -> None:
     name = ObjectName(service.name.namespace, route.tls)
-    where = f"service {service.name}: the route of {check_routes.in_words(route)}"
+    words = f"the route of {check_routes.in_words(route)}"
     key = keys.secret(name)
     edit = draft.edits.get(key)
     found = edit.value if isinstance(edit, codec.Save) else draft.cluster.secrets.get(name)
     if not isinstance(found, Secret) or isinstance(edit, codec.Drop):
-        draft.refuse(
-            f"{where} names the secret {route.tls}, which does not exist: apply it first, or in the same file "
-            "(kind: Secret, type: tls, entries tls.crt and tls.key)"
+        draft.refuse_service(
+            service.name,
+            f"{words} names the secret {route.tls}, which does not exist: apply it first, or in the same file "
+            "(kind: Secret, type: tls, entries tls.crt and tls.key)",
         )
         return
     draft.look_at(key)
     if found.type != TLS_TYPE:
-        draft.refuse(
-            f"{where} names the secret {route.tls}, which is of type {found.type}: it must be of type tls"
+        draft.refuse_service(
+            service.name,
+            f"{words} names the secret {route.tls}, which is of type {found.type}: it must be of type tls",
         )
         return
     try:
         good = pair.read(opened(found))
     except pair.NoPair as fault:
-        draft.refuse(f"{where}: secret {route.tls}: {fault}")
+        draft.refuse_service(service.name, f"{words}: secret {route.tls}: {fault}")
         return
     if not good.is_for(route.host.lower()):
         hosts = ", ".join(good.hosts) or "no host"
         draft.warnings.append(
-            f"{where}: the certificate in secret {route.tls} is for {hosts}: clients refuse it"
+            f"service {service.name}: {words}: the certificate in secret {route.tls} is for {hosts}: clients refuse it"
         )
 
 

@@ -22,6 +22,8 @@ class Draft:
     now: float = 0.0
     source: str = ""
     """The document under way, for messages."""
+    sources: dict[ServiceName, str] = field(default_factory=dict)
+    """Where each service is written, for what is found when all are known."""
     edits: dict[str, codec.Edit] = field(default_factory=dict)
     looked_at: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
@@ -33,6 +35,11 @@ class Draft:
     def refuse(self, what: str) -> None:
         """One problem; the rest is still looked at."""
         self.problems.append(f"{self.source}: {what}" if self.source else what)
+
+    def refuse_service(self, name: ServiceName, what: str) -> None:
+        """Of a service, when all documents are known."""
+        where = self.sources.get(name, "")
+        self.problems.append(f"{where}: service {name}: {what}" if where else f"service {name}: {what}")
 
     def look_at(self, key: str) -> None:
         """The decision rests on this key: it must be the same when the change is written."""

@@ -33,10 +33,12 @@ async def refusal(running: planes.Running, *documents: pb.Document) -> str:
 async def test_a_host_and_path_belong_to_one_service(running: planes.Running) -> None:
     await running.stub.Apply(planes.applying(web("web", RouteSpec(host="a.test", path="/api"))))
 
-    said = await refusal(running, web("other", RouteSpec(host="A.test", path="/api/")))
+    other = web("other", RouteSpec(host="A.test", path="/api/"))
+    other.source = "other.yaml:3"
+    said = await refusal(running, other)
     await running.stub.Apply(planes.applying(web("other", RouteSpec(host="a.test", path="/"))))
 
-    assert "service other: A.test /api/ leads to service web already" in said
+    assert said.startswith("other.yaml:3: service other: A.test /api/ leads to service web already")
     assert "giving both routes a weight" in said
 
 
