@@ -10,11 +10,12 @@ from obstore.store import LocalStore, ObjectStore
 async def flush(store: ObjectStore, place: str) -> None:
     """Content and name, as far as that is ours to do."""
     if isinstance(store, LocalStore) and store.prefix:
-        await asyncio.to_thread(_sync, Path(store.prefix) / place)
+        await asyncio.to_thread(_sync, Path(store.prefix), place)
 
 
-def _sync(path: Path) -> None:
-    for each in (path, path.parent):
+def _sync(root: Path, place: str) -> None:
+    """The file, and every directory on the way to it, which may be as new."""
+    for each in (root / place, *(root / above for above in Path(place).parents)):
         fd = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
