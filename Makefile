@@ -60,8 +60,9 @@ bench-drops: prepare ## 20 replicas rolled 20 times at 1,000 requests a second: 
 bench-peers: prepare ## Docker Swarm and orch side by side on one node (needs docker.io), and how many times faster
 	$(BIN)/python deploy/bench/peers.py
 
-bench-network: prepare ## containers of two nodes through VXLAN and by route, beside veth and bridge alone (needs root)
+bench-network: prepare ## the service network beside the same machine without it, and how soon a change is everywhere (root)
 	$(BIN)/python deploy/bench/network.py
+	$(BIN)/python deploy/bench/endpoints.py
 
 proto: prepare ## make the stubs from proto/ again
 	$(BIN)/python hatch_build.py

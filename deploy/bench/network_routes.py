@@ -1,7 +1,9 @@
-"""HTTP routes: the proxy as orch has it beside a bare HAProxy, and how soon a change is in it.
+"""HTTP routes: the proxy as orch has it beside two others, and how soon a change is in it.
 
-Both lead to the same two servers (HAProxy again, answering by itself), one after the other in each round, on
-loopback. As in an agent, this process reads what the proxy says of requests while it is measured.
+The bare one passes requests on and does nothing else. The one by hand does what ours does, as somebody would write it
+who needs that: finds the service by host, says who asked, tries again elsewhere, keeps a log. All lead to the same two
+servers (HAProxy again, answering by itself), one after the other in each round, on loopback. As in an agent, this
+process reads what our proxy says of requests while it is measured.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,31 @@ backend out
   server one 127.0.0.1:{one}
   server two 127.0.0.1:{two}
 """
+_BY_HAND = """\
+global
+  maxconn 2000
+  nbthread {threads}
+  log stdout format raw local0 info
+defaults
+  mode http
+  log global
+  option httplog
+  option forwardfor
+  option redispatch 1
+  retries 3
+  retry-on conn-failure empty-response
+  timeout client 60s
+  timeout server 60s
+  timeout connect 5s
+  balance roundrobin
+frontend in
+  bind :{port}
+  http-request set-header X-Forwarded-Proto http
+  use_backend %[req.hdr(host),lower,map({hosts})]
+backend out
+  server one 127.0.0.1:{one}
+  server two 127.0.0.1:{two}
+"""
 
 
 def measure(_lab: object, rounds: int) -> list[Figure]:
@@ -72,16 +99,22 @@ def measure(_lab: object, rounds: int) -> list[Figure]:
 async def _measure(rounds: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="orch-bench-routes-") as made:
         folder = Path(made)
-        one, two, bare = _free_port(), _free_port(), _free_port()
+        one, two, bare, hand = (_free_port() for _ in range(4))
+        hosts = folder / "hosts.map"
+        hosts.write_text("h0.test out\n")
+        by_hand = _BY_HAND.format(port=hand, one=one, two=two, hosts=hosts, threads=process.threads())
         with (
             _haproxy(folder / "one.cfg", _BACKEND.format(port=one)),
             _haproxy(folder / "two.cfg", _BACKEND.format(port=two)),
             _haproxy(folder / "bare.cfg", _BARE.format(port=bare, one=one, two=two)) as bare_pid,
+            _haproxy(folder / "hand.cfg", by_hand) as hand_pid,
         ):
             async with _ours(folder, (one, two)) as ours:
-                for port in (one, two, bare, ours.port):
+                for port in (one, two, bare, hand, ours.port):
                     await _answers(port)
-                compared = await _compare(ours, bare, bare_pid, rounds)
+                compared = await _compare(
+                    ours, {"bare": (bare, bare_pid), "by hand": (hand, hand_pid)}, rounds
+                )
                 return [*compared, *await _changes(ours, (one, two), rounds)]
 
 
@@ -95,25 +128,33 @@ class _Ours:
         return self.places.http_port
 
 
-async def _compare(ours: _Ours, bare: int, bare_pid: int, rounds: int) -> list[Figure]:
-    own, other, own_cost, other_cost = [], [], [], []
+async def _compare(ours: _Ours, others: Mapping[str, tuple[int, int]], rounds: int) -> list[Figure]:
+    turns = {"a route": (ours.port, process.found(ours.places)[-1]), **others}
+    rates: dict[str, list[float]] = {name: [] for name in turns}
+    costs: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(rounds):
-        turns = [
-            (ours.port, process.found(ours.places)[-1], own, own_cost),
-            (bare, bare_pid, other, other_cost),
-        ]
-        for port, pid, rates, costs in turns if number % 2 else reversed(turns):
+        for name, (port, pid) in list(turns.items())[:: 1 if number % 2 else -1]:
             before = _cpu_seconds(pid)
             rate = await _requests_per_second(port)
-            rates.append(rate)
-            costs.append((_cpu_seconds(pid) - before) / (rate * SECONDS) * 1e6)
+            rates[name].append(rate)
+            costs[name].append((_cpu_seconds(pid) - before) / (rate * SECONDS) * 1e6)
         ours.proxy.traffic()
     return [
-        Figure("proxy: requests of a route", "1/s", 0, tuple(own), more_is_better=True),
-        Figure("proxy: requests of a bare HAProxy", "1/s", 0, tuple(other), more_is_better=True),
-        Figure("proxy: route / bare", "×", 0.95, figures.ratios(own, other), more_is_better=True),
-        Figure("proxy: cpu of a request by a route", "µs", 0, tuple(own_cost)),
-        Figure("proxy: cpu of a request, bare", "µs", 0, tuple(other_cost)),
+        *(
+            Figure(f"proxy: requests, {name}", "1/s", 0, tuple(each), more_is_better=True)
+            for name, each in rates.items()
+        ),
+        *(
+            Figure(
+                f"proxy: requests, a route / {name}",
+                "×",
+                0.95,
+                figures.ratios(rates["a route"], rates[name]),
+                more_is_better=True,
+            )
+            for name in others
+        ),
+        *(Figure(f"proxy: cpu of a request, {name}", "µs", 0, tuple(each)) for name, each in costs.items()),
         Figure("proxy: memory", "MiB", 0, (_memory_mib(process.found(ours.places)[-1]),)),
     ]
 
@@ -176,6 +217,7 @@ def _haproxy(path: Path, text: str) -> Iterator[int]:
     running = subprocess.Popen(  # in a session of its own, as ours: the kernel shares out time by session
         [process.program(), "-db", "-q", "-f", str(path)],
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
