@@ -75,6 +75,7 @@ class Library:
         self._lock = -1
         self._layers: dict[str, Layer] = {}
         self._unsettled: set[str] = set()
+        self._has_loose_records = False
         self._images: dict[str, Stored] = {}
         self._references: dict[str, str] = {}
         self._held: Counter[str] = Counter()
@@ -126,8 +127,8 @@ class Library:
 
     @property
     def has_unsettled(self) -> bool:
-        """Whether a power cut now would cost a layer."""
-        return bool(self._unsettled)
+        """Whether a power cut now would cost a layer or an image."""
+        return bool(self._unsettled) or self._has_loose_records
 
     @property
     def images(self) -> tuple[Stored, ...]:
@@ -207,24 +208,32 @@ class Library:
         if is_imported:
             words["imported"] = True
         with self._changing:
-            record.replace(self._record(digest), words)
+            # A power cut now costs its new layers, so the record may go with them: `settle` flushes all.
+            is_settled = self._unsettled.isdisjoint(stored.config.diff_ids)
+            record.replace(self._record(digest), words, flush=is_settled)
             self._images[digest] = stored
-            self.name(digest, references)
+            self._name(digest, references, flush_name=is_settled)
+            self._has_loose_records |= not is_settled
         return self._image(stored, str(references[0]) if references else digest)
 
     def name(self, digest: str, references: Iterable[Reference]) -> None:
         """Lets the references stand for this image from now on."""
+        self._name(digest, references, flush_name=True)
+
+    def _name(self, digest: str, references: Iterable[Reference], *, flush_name: bool) -> None:
         with self._changing:
             named = self._references | {_key(ref): digest for ref in references}
             if named != self._references:
                 self._references = named
-                record.replace(self._directory / "references.json", named)
+                record.replace(self._directory / "references.json", named, flush_name=flush_name)
 
     def settle(self) -> None:
-        """Makes new layers durable: one flush of the file system for all of them."""
-        fresh = set(self._unsettled)
-        if not fresh:
-            return
+        """Makes new layers and their images durable: one flush of the file system for all of them."""
+        with self._changing:
+            fresh = set(self._unsettled)
+            if not fresh and not self._has_loose_records:
+                return
+            self._has_loose_records = False
         subprocess.run(["sync", "-f", str(self._directory)], check=True)
         with self._changing:
             for diff_id in fresh & self._unsettled:

@@ -8,8 +8,8 @@ UNFINISHED = ".new"
 """What a file is called until it is whole; left behind only by a kill."""
 
 
-def replace(path: Path, words: object, *, flush: bool = True) -> None:
-    """Whole or not at all; with `flush` also after a power cut."""
+def replace(path: Path, words: object, *, flush: bool = True, flush_name: bool = True) -> None:
+    """Whole or not at all; with `flush` also after a power cut; without `flush_name` that may find the one before."""
     fresh = path.with_name(path.name + UNFINISHED)
     with fresh.open("w") as file:
         json.dump(words, file)
@@ -17,7 +17,7 @@ def replace(path: Path, words: object, *, flush: bool = True) -> None:
         if flush:
             os.fsync(file.fileno())
     fresh.rename(path)
-    if flush:
+    if flush and flush_name:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)

@@ -67,6 +67,16 @@ def test_a_layer_never_made_durable_is_not_believed_by_a_later_boot(library: Lib
     assert len([path for path in (tmp_path / "layers").iterdir() if path.is_dir()]) == 1
 
 
+def test_the_record_of_an_image_is_made_durable_with_its_layers(library: Library) -> None:
+    put(library, "web:1", BASE)
+    assert library.has_unsettled
+    library.settle()
+    assert not library.has_unsettled
+
+    put(library, "web:2", BASE)
+    assert not library.has_unsettled, "with layers that are durable it is so at once"
+
+
 def test_leftovers_are_cleared_away(library: Library, tmp_path: Path) -> None:
     put(library, "web:1", BASE)
     half = library.new_layer()
