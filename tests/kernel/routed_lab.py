@@ -23,6 +23,8 @@ def rooms(*addresses: str, mtu: int = 1500, ipv6: bool = False) -> Iterator[list
         made.append(f"{name}{suffix}")
         path = f"/run/netns/{name}{suffix}"
         run_in(path, "ip", "link", "set", "lo", "up")
+        # A real machine's links have been up for long; these would ask no neighbour for two seconds.
+        run_in(path, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
         return path
 
     try:
