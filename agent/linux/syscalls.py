@@ -30,6 +30,8 @@ _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_MOST_TRIES = 1000
+"""Of what somebody else's renames can keep from succeeding, but only for so long."""
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _HOLDING_STACK_BYTES = 32 << 10
@@ -182,9 +184,17 @@ class _OpenHow(ctypes.Structure):
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """A rename anywhere on the machine, while the kernel follows a `..`, makes it unsure: it is asked again."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
-    return _checked(_syscall(_long(_SYS_OPENAT2), directory, _path(path), ctypes.byref(how), size), path)
+    for _ in range(_MOST_TRIES):
+        try:
+            return _checked(
+                _syscall(_long(_SYS_OPENAT2), directory, _path(path), ctypes.byref(how), size), path
+            )
+        except BlockingIOError:
+            continue
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
 
 
 def pidfd_send_signal(pidfd: int, signum: int) -> None:

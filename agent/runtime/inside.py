@@ -25,13 +25,7 @@ class Inside:
 
     def find(self, path: str) -> int:
         """A descriptor of what is there, links followed inside the root."""
-        how = c.RESOLVE_IN_ROOT | c.RESOLVE_NO_MAGICLINKS
-        for _ in range(_MOST_LINKS):
-            try:
-                return syscalls.openat2(self.root, path, os.O_PATH, how)
-            except BlockingIOError:
-                continue  # something was renamed meanwhile, and the kernel is not sure
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+        return syscalls.openat2(self.root, path, os.O_PATH, c.RESOLVE_IN_ROOT | c.RESOLVE_NO_MAGICLINKS)
 
     def find_plain(self, path: str) -> int:
         """The same, but a link anywhere on the way is an error (ELOOP)."""
