@@ -30,8 +30,9 @@ async def attach(
         if start.size.rows and is_terminal:
             _resize(given, start.size.rows, start.size.columns)
         ending = asyncio.create_task(runtime.wait(place.container.id))  # before it, or nobody knows any more
-        typing = asyncio.create_task(_type(user, given, is_terminal=is_terminal))
+        # begun in this order: the answer to the first word may be there before anybody looks for it
         watching = asyncio.create_task(_watch(directory, place.container.id, user))
+        typing = asyncio.create_task(_type(user, given, is_terminal=is_terminal))
         leaving = asyncio.create_task(user.wait_gone())
         try:
             await asyncio.wait([watching, leaving], return_when=asyncio.FIRST_COMPLETED)
