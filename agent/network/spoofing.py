@@ -28,7 +28,7 @@ def install(subnet: Subnet, *more: Subnet) -> None:
         for at in range(0, len(keys), _PER_TRANSACTION):
             part = keys[at : at + _PER_TRANSACTION]
             wishes = [each for name in _SETS for each in messages.new_elements(TABLE, name, part)]
-            link.transact(*messages.transaction(list(map(_of_bridge, wishes))))
+            link.transact(*messages.transaction([messages.of_family(each, _AF_BRIDGE) for each in wishes]))
 
 
 def remove() -> None:
@@ -68,8 +68,3 @@ def _keys(slot: Slot) -> Iterator[bytes]:
     link = slot.link.encode().ljust(_NAME_BYTES, b"\0")
     mac = bytes.fromhex(slot.mac.replace(":", "")) + b"\0\0"
     yield from (link + mac + ip_address(address).packed for address in slot.addresses)
-
-
-def _of_bridge(message: bytes) -> bytes:
-    """The same message for the table of another family."""
-    return message[:16] + bytes((_AF_BRIDGE,)) + message[17:]

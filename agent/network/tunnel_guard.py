@@ -41,7 +41,8 @@ class TunnelGuard:
                 *messages.lost_elements(_TABLE, _SET, sorted(there - wanted)),
             )
             if wishes:
-                link.transact(*messages.transaction([self._of_family(each) for each in wishes]))
+                family = _FAMILIES[self._family]
+                link.transact(*messages.transaction([messages.of_family(each, family) for each in wishes]))
 
     def _mark(self) -> str:
         """A chain whose name says which rules these are."""
@@ -54,7 +55,9 @@ class TunnelGuard:
                 yield name
 
     def _elements(self, link: nfnetlink.Socket) -> Iterable[bytes]:
-        for body in link.dump(self._of_family(messages.ask_elements(_TABLE, _SET))):
+        for body in link.dump(
+            messages.of_family(messages.ask_elements(_TABLE, _SET), _FAMILIES[self._family])
+        ):
             yield from (key for key, _ in messages.read_elements(body))
 
     def _text(self) -> str:
@@ -83,10 +86,6 @@ class TunnelGuard:
     @property
     def _word(self) -> str:
         return "ip6" if self._family == 6 else "ip"
-
-    def _of_family(self, message: bytes) -> bytes:
-        """The same message for the table of this family."""
-        return message[:16] + bytes((_FAMILIES[self._family],)) + message[17:]
 
 
 def remove() -> None:

@@ -1,7 +1,7 @@
 """Keeps the policy of services in the kernel: a table of its own, changed by difference.
 
 Written anew once in an agent's life, in one transaction, so that there is no moment without it. While no service has
-limits it is dormant: packets do not pass its chains, which is a tenth of what a node does for a packet.
+limits it is dormant: packets do not pass its chains.
 """
 
 import asyncio

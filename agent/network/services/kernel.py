@@ -81,7 +81,7 @@ class Kernel:
             self._open().transact(*messages.transaction(wishes))
 
     def let_localhost_out(self, table: str) -> None:
-        """`curl localhost:PORT` may be led to another node; the guard keeps what comes from there out of localhost."""
+        """`curl localhost:PORT` may be led to another node; what comes from there is kept out of localhost."""
         if _LOCALNET.read_text(encoding="ascii").strip() == "0":
             self._was_closed = True
             self._open().transact(*messages.transaction([messages.new_chain(table, _WAS_CLOSED)]))

@@ -100,6 +100,11 @@ def passing_elements(table: str, set_name: str, keys: Iterable[bytes], seconds: 
     return _element_messages(_NEW_ELEMENT, NLM_F_CREATE, table, set_name, packed)
 
 
+def of_family(message: bytes, family: int) -> bytes:
+    """The same message for a table of another family than IPv4."""
+    return message[:16] + bytes((family,)) + message[17:]
+
+
 def table(name: str, *, dormant: bool) -> bytes:
     """Whether the kernel asks its chains; the table is there."""
     return _nf_message(_NEW_TABLE, 0, text(1, name) + word(2, int(dormant)))
