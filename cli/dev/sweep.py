@@ -20,7 +20,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 def payloads(cgroup: str) -> set[int]:
     """Pids of everything below a cgroup, in every hierarchy."""
     found: set[int] = set()
-    for directory in _directories(cgroup):
+    for directory in directories(cgroup):
         with contextlib.suppress(OSError):
             found.update(int(pid) for pid in (directory / "cgroup.procs").read_text().split())
     return found - {0}
@@ -39,7 +39,7 @@ def kill_payloads(cgroup: str) -> None:
 def remove_cgroups(cgroup: str) -> None:
     """Remove the cgroup and all below it, in every hierarchy."""
     deadline = time.monotonic() + 5.0
-    for directory in _directories(cgroup):
+    for directory in directories(cgroup):
         while directory.exists():
             try:
                 directory.rmdir()
@@ -51,7 +51,7 @@ def remove_cgroups(cgroup: str) -> None:
 
 def remove_empty_cgroup(cgroup: str) -> None:
     """Remove it in every hierarchy where nothing is below it."""
-    for directory in _directories(cgroup):
+    for directory in directories(cgroup):
         if directory.name == Path(cgroup).name:
             with contextlib.suppress(OSError):
                 directory.rmdir()
@@ -77,8 +77,8 @@ def remove_directory(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _directories(cgroup: str) -> Iterator[Path]:
-    """The cgroup's directories in every hierarchy, the deepest first."""
+def directories(cgroup: str) -> Iterator[Path]:
+    """The cgroup's directories in every hierarchy, the deepest first; one that goes meanwhile is passed over."""
     hierarchies = [_CGROUPS] if (_CGROUPS / "cgroup.controllers").exists() else sorted(_CGROUPS.iterdir())
     seen = set()
     for hierarchy in hierarchies:

@@ -103,8 +103,7 @@ class Bench:
 
     def groups(self) -> list[str]:
         """Every cgroup below ours, the helpers' own apart."""
-        mount = Path("/sys/fs/cgroup")
-        found = [*mount.glob(f"{self.cgroup_root}/**/"), *mount.glob(f"*/{self.cgroup_root}/**/")]
+        found = sweep.directories(self.cgroup_root)
         return [str(path) for path in found if path.name not in {"node", "_helpers"}]
 
     def helper(self, short: str) -> int:

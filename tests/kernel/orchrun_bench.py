@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import uuid
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cli.dev import sweep
 
 PATIENCE = float(os.environ.get("ORCH_TEST_PATIENCE", "1"))
 ORCHRUN = str(Path(sys.executable).with_name("orchrun"))
@@ -194,31 +195,14 @@ def unpack_busybox(root: Path) -> Path:
 
 def groups_below(parent: str) -> list[Path]:
     """The cgroups that are left of a test, deepest first."""
-    mount = Path("/sys/fs/cgroup")
-    tops = [*mount.glob(parent), *mount.glob(f"*/{parent}")]
-    found = [path for top in tops for path in (top, *top.rglob("*")) if path.is_dir()]
-    return sorted(found, key=lambda path: -len(path.parts))
+    return list(sweep.directories(parent))
 
 
 def remove_groups(parent: str) -> list[str]:
     """Take away what is left below a parent of ours; what held processes is a leftover, and named."""
-    left = []
-    for group in groups_below(parent):
-        pids = [int(line) for line in (group / "cgroup.procs").read_text().split()]
-        if pids:
-            left.append(f"{group}: {pids}")
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for _ in range(200):
-            try:
-                group.rmdir()
-            except FileNotFoundError:
-                break
-            except OSError:
-                subprocess.run(["sleep", "0.02"], check=True)
-            else:
-                break
+    left = [f"process {pid} below {parent}" for pid in sweep.payloads(parent)]
+    sweep.kill_payloads(parent)
+    sweep.remove_cgroups(parent)
     return left
 
 

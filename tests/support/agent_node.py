@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from agent.images.images import Images
+from cli.dev import sweep
 from orch.oci import build, reference
 from tests.support import images as pictures
 from tests.support import leftovers
@@ -161,8 +162,7 @@ class AgentNode:
 
     def contained(self) -> list[int]:
         """Everything that runs in the node's containers."""
-        groups = Path("/sys/fs/cgroup").glob(f"*/{self.cgroup_root}/**/cgroup.procs")
-        return sorted({int(pid) for group in groups for pid in group.read_text().split()})
+        return sorted(sweep.payloads(self.cgroup_root))
 
     def descriptors(self) -> int:
         """How many the agent holds."""
