@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.support import live_tree
 from tests.support.dev import Dev
 
 pytestmark = pytest.mark.cluster
@@ -107,9 +108,7 @@ data: {password: s3cret-words, token: t0ken}
         cluster.delete("svc/inside")
         cluster.orchctl("delete", "cm/conf", "sec/keys")
     for node in cluster.cluster.all_nodes:
-        assert not [path for path in (node.run / "secrets").rglob("*") if path.is_file()], (
-            "a secret stays behind"
-        )
+        assert list(live_tree.files(node.run / "secrets")) == [], "a secret stays behind"
 
 
 def test_entrypoint_replaces_the_images_and_command_follows_it(cluster: Dev) -> None:

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.support import live_tree
 from tests.support.dev import Dev
 
 pytestmark = pytest.mark.cluster
@@ -187,9 +188,8 @@ spec:
         assert cluster.orchctl("exec", "reader.1", "--", "cat", "/run/secrets/password") == "hunter2-secret"
         assert "hunter2" not in cluster.orchctl("get", "secrets", "-o", "json")
         state = cluster.cluster.state
-        for path in state.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                assert b"hunter2-secret" not in path.read_bytes(), f"a secret lies in clear in {path}"
+        for path, content in live_tree.contents(state):
+            assert b"hunter2-secret" not in content, f"a secret lies in clear in {path}"
 
         cluster.apply(text.replace('"first"', '"second"'))
         assert cluster.orchctl("exec", "reader.1", "--", "cat", "/etc/motd") == "second"
