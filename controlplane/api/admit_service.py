@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pydantic
 
-from controlplane.api import admit_files, admit_ports, diff
+from controlplane.api import admit_files, admit_outside, admit_ports, diff
 from controlplane.api.draft import Draft
 from controlplane.cluster import snapshot
 from controlplane.controllers import wants
@@ -88,6 +88,7 @@ def change(
         _tell(draft, known, "unchanged", ())
         return
     admit_ports.claim(draft, name, spec)
+    admit_outside.take_turn(draft, name, spec, known)
     draft.write(codec.Save(new))
     draft.services.add(name)
     if is_new:

@@ -63,6 +63,10 @@ def claim_virtual_address(address: str) -> str:
     return f"{CLAIMS}address/{address}"
 
 
+OUTSIDE = f"{CLAIMS}outside"
+"""Written with every change of published ports or routes, so that two such changes at once see each other."""
+
+
 def claim_subnet(index: int) -> str:
     return f"{CLAIMS}subnet/{index:05d}"
 

@@ -1,11 +1,17 @@
 """Routes at apply: whose host and path it is, and with which certificate; who is told the certificate."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
 
+from controlplane.api import admission
+from controlplane.api.draft import Draft
+from controlplane.cluster import snapshot
+from controlplane.store import memory, port, sealing
 from orch import wire
+from orch.manifest import document
 from orch.model.network import RouteSpec
 from orch.model.policy import PortSpec
 from orch.v1 import control_pb2 as pb
@@ -18,6 +24,22 @@ def web(name: str, *routes: RouteSpec) -> pb.Document:
     document.service.spec.template.ports.append(wire.to_wire(PortSpec(name="http", target=8080)))
     document.service.spec.routes.extend(wire.to_wire(each) for each in routes)
     return document
+
+
+def publishing(name: str, port: int, mode: Any) -> pb.Document:
+    return planes.a_service(name, template={"ports": (PortSpec(target=80, published=port, mode=mode),)})
+
+
+def admitted(wanted: pb.Document, directory: Path) -> Draft:
+    """What would be written of it in a cluster that has nothing yet."""
+    written = document.Written("", wire.from_wire(wanted.service, document.ServiceDocument))
+    return admission.apply(
+        snapshot.Cluster(),
+        (),
+        [written],
+        admission.Asker("a", 1.0),
+        sealing.load_or_create(directory / "keys"),
+    )
 
 
 def tls(name: str, data: dict[str, bytes], kind: str = "tls") -> pb.Document:
@@ -54,6 +76,34 @@ async def test_services_that_both_give_a_weight_share_a_place(running: planes.Ru
     await running.stub.Apply(planes.applying(web("new", RouteSpec(host="a.test", weight=10))))
 
     assert "leads to service" in await refusal(running, web("third", RouteSpec(host="a.test")))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (web("one", RouteSpec(host="a.test")), web("two", RouteSpec(host="a.test"))),
+        (publishing("one", 80, "host"), web("two", RouteSpec(host="a.test"))),
+        (publishing("one", 30080, "host"), publishing("two", 30080, "ingress")),
+    ],
+    ids=["one place", "the routes' own port", "a port of some nodes and of all"],
+)
+async def test_of_two_at_once_that_cannot_both_be_had_the_second_has_to_look_again(
+    ours: pb.Document, theirs: pb.Document, tmp_path: Path
+) -> None:
+    store = memory.MemoryStore.fresh()
+    drafts = [admitted(each, tmp_path) for each in (ours, theirs)]
+
+    await store.commit(drafts[0].guards(), drafts[0].store_writes())
+
+    with pytest.raises(port.Conflict):
+        await store.commit(drafts[1].guards(), drafts[1].store_writes())
+
+
+async def test_who_changes_neither_ports_nor_routes_waits_for_nobody(tmp_path: Path) -> None:
+    store = memory.MemoryStore.fresh()
+    for name in ("one", "two"):
+        draft = admitted(planes.a_service(name), tmp_path)
+        await store.commit(draft.guards(), draft.store_writes())
 
 
 async def test_who_goes_makes_room(running: planes.Running) -> None:
