@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cli.exits import Wrong
 from orch.manifest import load
-from orch.manifest.document import NodeDocument, Written
-from orch.manifest.parse import identity, parse
+from orch.manifest.document import NodeDocument, Written, identity
+from orch.manifest.parse import parse
 from orch.manifest.problem import ManifestError, Place, Problem
 from orch.model.config import Namespace
 from orch.model.names import DEFAULT_NAMESPACE

@@ -97,7 +97,7 @@ def _begins_with_kind(words: Sequence[str]) -> bool:
 
 def _of_files(session_: session.Session, paths: Sequence[str]) -> Iterable[tuple[str, str, str]]:
     from cli import files as read
-    from orch.manifest.parse import identity
+    from orch.manifest.document import identity
 
     for each in read.documents(paths, session_.namespace):
         kind, name = identity(each.value)

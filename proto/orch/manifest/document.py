@@ -48,3 +48,18 @@ class Written:
 
     source: str
     value: Value
+
+
+def identity(value: Value) -> tuple[str, ObjectName]:
+    """Kind and name: what may stand only once in a set of documents."""
+    match value:
+        case ServiceDocument():
+            return "Service", value.name
+        case Config():
+            return "Config", value.name
+        case PlainSecret():
+            return "Secret", value.name
+        case Namespace():
+            return "Namespace", ObjectName("", value.name)
+        case NodeDocument():
+            return "Node", ObjectName("", value.name)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from orch.manifest import explain, kinds
-from orch.manifest.parse import API_VERSION
+from orch.manifest.reader import API_VERSION
 from orch.manifest.shape import Key, Model, Shape, keys_of
 
 _NUMBER_OR_TEXT = {"type": ["string", "number"]}
