@@ -82,7 +82,8 @@ def apply(
 
 def _prune(draft: Draft, documents: Sequence[document.Written], kinds: Collection[str]) -> None:
     sets = {each.value.labels.get(SET_LABEL) for each in documents} - {None}
-    named = {deletion.kind_and_name(each.value) for each in documents}
+    identities = (document.identity(each.value) for each in documents)
+    named = {(kind.lower(), name) for kind, name in identities}
     for kind, name, labels in deletion.labelled(draft.cluster):
         if kind in kinds and labels.get(SET_LABEL) in sets and (kind, name) not in named:
             deletion.delete(draft, kind, name)

@@ -7,12 +7,7 @@ from controlplane.api import assignments
 from controlplane.api.draft import Draft
 from controlplane.cluster import snapshot
 from controlplane.store import codec, keys
-from orch.manifest import document
-from orch.model.config import Config, Namespace
 from orch.model.names import DEFAULT_NAMESPACE, ObjectName, ServiceName
-
-Named = tuple[str, ObjectName]
-"""Kind in the singular, and name; the namespace is empty for what has none."""
 
 KINDS = ("service", "config", "secret", "namespace")
 
@@ -30,21 +25,6 @@ def delete(draft: Draft, kind: str, name: ObjectName) -> None:
             draft.refuse(
                 f"a {kind or 'thing without a kind'} cannot be deleted; what can: {', '.join(KINDS)}"
             )
-
-
-def kind_and_name(value: document.Value) -> Named:
-    """Of a document."""
-    match value:
-        case document.ServiceDocument():
-            return "service", value.name
-        case Config():
-            return "config", value.name
-        case document.PlainSecret():
-            return "secret", value.name
-        case Namespace():
-            return "namespace", ObjectName("", value.name)
-        case document.NodeDocument():
-            return "node", ObjectName("", value.name)
 
 
 def labelled(cluster: snapshot.Cluster) -> Iterator[tuple[str, ObjectName, Mapping[str, str]]]:
