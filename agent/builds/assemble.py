@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.builds.order import Order
+from agent.images.image import Image
 from agent.images.images import Images
-from agent.images.library import Image
 from orch.oci import build
 from orch.oci.failure import bad_image
 from orch.oci.manifest import MOST_LAYERS

@@ -9,8 +9,8 @@ from agent.builds.layering import Layering
 from agent.builds.order import BuildFailed, Order, Say
 from agent.builds.stage import Site, StageWork
 from agent.builds.workshop import Workshop
+from agent.images.image import Image
 from agent.images.images import Images, this_platform
-from agent.images.library import Image
 from orch.dockerfile import parse, stages
 from orch.dockerfile.problem import DockerfileError
 from orch.dockerfile.stages import Stage

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from agent.images.image import Image
 from agent.images.images import Images
-from agent.images.library import Image
 from orch.oci.failure import ImageFailure, Reason
 from orch.oci.manifest import OCI_MANIFEST, Descriptor
 from orch.oci.reference import Reference

@@ -13,8 +13,8 @@ from agent.builds.layering import Layering, Prepared
 from agent.builds.order import Order, Progress, Say
 from agent.builds.sources import CannotPlace
 from agent.builds.workshop import Workshop
+from agent.images.image import Image
 from agent.images.images import Images, Policy, this_platform
-from agent.images.library import Image
 from agent.reconciler.accounts import UnknownUser
 from agent.runtime.container import LaunchFailed
 from orch.dockerfile import instructions as i

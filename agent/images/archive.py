@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from agent.images import tar
-from agent.images.library import Image, Library
+from agent.images.image import Image
+from agent.images.library import Library
 from agent.images.limits import Limits
 from agent.images.unpacking import Unpackers
 from orch.oci import image_config, manifest, reference

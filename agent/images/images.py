@@ -14,7 +14,8 @@ from typing import Any, Literal, Self
 
 from agent.images import archive, care, flights, prune, pull
 from agent.images.giving import Giving
-from agent.images.library import Image, Library, Stored
+from agent.images.image import Image, Stored
+from agent.images.library import Library
 from agent.images.limits import Limits
 from agent.images.unpacking import Unpackers
 from orch.oci import reference

@@ -7,7 +7,8 @@ from typing import assert_never
 
 from agent.images import flights
 from agent.images.giving import Giving
-from agent.images.library import Image, Library
+from agent.images.image import Image
+from agent.images.library import Library
 from agent.images.limits import Limits
 from agent.images.unpacking import Unpackers
 from orch.oci import image_config, manifest

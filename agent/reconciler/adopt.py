@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from agent.images.library import Image
+from agent.images.image import Image
 from agent.network.attachment import Attached
 from agent.reconciler import learning, observed, run_name
 from agent.reconciler.asked import Asked

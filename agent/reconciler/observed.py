@@ -7,7 +7,7 @@ carried out is lost.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agent.images.library import Image
+from agent.images.image import Image
 from agent.network.attachment import Attached
 from agent.runtime.container import Exited, Running
 from orch.model.probe import Health

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
-from agent.images.library import Image
+from agent.images.image import Image
 from agent.linux import permitted
 from agent.network.attachment import Attached
 from agent.probes.prober import Prober

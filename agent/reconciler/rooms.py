@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
-from agent.images.library import Image
+from agent.images.image import Image
 from agent.network.attachment import Attached, Published
 from agent.runtime.container import Exited, Launch, Running
 from agent.runtime.entered import Entered

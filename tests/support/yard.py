@@ -10,8 +10,8 @@ from agent.builds.cache import Cache
 from agent.builds.executing import Hands
 from agent.builds.order import Order, Progress
 from agent.builds.workshop import Workshop
+from agent.images.image import Image
 from agent.images.images import Images
-from agent.images.library import Image
 from agent.network.attachment import Attached
 from orch.oci import build, reference
 from orch.oci.build import Item

@@ -105,7 +105,7 @@ def test_layers_of_a_pull_that_broke_off_wait_a_while_for_the_next_one(library: 
     tidy(library)
     assert library.has_layer(diff_id)
 
-    marker = library._marker(diff_id)
+    (marker,) = (library.directory / "layers").glob("*.json")
     came = marker.stat().st_mtime - care.BROKEN_OFF_SECONDS - 1
     os.utime(marker, (came, came))
     tidy(library)

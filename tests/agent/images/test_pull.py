@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.images.image import Image
 from agent.images.images import Images, PullFailed
-from agent.images.library import Image
 from agent.images.limits import Limits
 from orch.oci import auth, build, reference
 from orch.oci.build import Built, Item

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from agent.images.library import Image
+from agent.images.image import Image
 from agent.network.attachment import Attached
 from agent.reconciler.asked import Asked
 from agent.reconciler.observed import Container, Observed, Trouble

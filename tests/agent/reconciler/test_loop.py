@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.images.image import Image
 from agent.images.images import PullFailed
-from agent.images.library import Image
 from agent.network.attachment import Attached, Published
 from agent.probes.prober import Prober
 from agent.reconciler.asked import Asked

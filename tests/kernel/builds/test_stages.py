@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 
@@ -83,9 +82,7 @@ async def test_what_goes_wrong_is_said_with_its_line(yard: Yard, dockerfile: str
 
 async def test_history_says_what_was_done(yard: Yard) -> None:
     image = await yard.build(f"FROM {BUSYBOX}\nENV a=1\nRUN echo x > /x\n")
-    words = json.loads(
-        (Path(yard.images._library._directory) / "images" / f"{image.digest[7:]}.json").read_text()
-    )
+    words = json.loads((yard.images.library.directory / "images" / f"{image.digest[7:]}.json").read_text())
     history = json.loads(words["config"])["history"]
 
     assert [(one["created_by"], one.get("empty_layer", False)) for one in history] == [
