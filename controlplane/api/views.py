@@ -179,7 +179,6 @@ def task_view(cluster: snapshot.Cluster, task: Task, reasons: Reasons) -> pb.Tas
         reason=reason,
         message=message,
         unreachable=cluster.is_lost(task) and not cluster.has_finished(task),
-        is_successor=cluster.successor(task.id.owner, task.id.slot) == task,
         image=template.containers[0].image if template else "",
         template=wire.to_wire(template) if template else None,
     )

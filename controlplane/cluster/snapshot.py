@@ -135,25 +135,6 @@ class Cluster:
             return status.state.is_final
         return task.wanted is Wanted.STOP and not task.node
 
-    def live_in(self, name: ServiceName, slot: int) -> list[Task]:
-        """The live tasks of a slot of the service's present life: the incumbent first, then the successor."""
-        birth = self._birth(name)
-        return [
-            task
-            for task in self.tasks_of(name)
-            if task.id.slot == slot and task.id.birth == birth and self.is_live(task)
-        ]
-
-    def incumbent(self, name: ServiceName, slot: int) -> Task | None:
-        """The live task with the lowest attempt."""
-        live = self.live_in(name, slot)
-        return live[0] if live else None
-
-    def successor(self, name: ServiceName, slot: int) -> Task | None:
-        """The live task that is to take the incumbent's place."""
-        live = self.live_in(name, slot)
-        return live[1] if len(live) > 1 else None
-
     def pending(self, name: ServiceName) -> list[Task]:
         """Wanted tasks of the service that wait for a node."""
         waiting = (task for task in self.tasks.get(name, _NOTHING).values() if not task.node)
@@ -366,10 +347,6 @@ class Cluster:
         if status is None or not status.ready or status.state is not TaskState.RUNNING:
             return None
         return status
-
-    def _birth(self, name: ServiceName) -> int:
-        service = self.services.get(name)
-        return service.birth if service else 0
 
     def _with_statuses(self, statuses: Map[TaskId, TaskStatus], changed: TaskId) -> Self:
         task = self.task(changed)

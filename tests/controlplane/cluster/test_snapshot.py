@@ -65,24 +65,6 @@ def test_a_revision_that_comes_after_its_tasks_counts_all_the_same() -> None:
     assert cluster.allocated_on("n1") == Resources(250, 64 * MEBIBYTE)
 
 
-def test_the_lowest_live_attempt_is_the_incumbent_and_the_next_the_successor() -> None:
-    cluster = a_cluster(
-        a_service(), a_task(1, 1, node="n1", state=TaskState.FAILED), a_task(1, 2, node="n1"), a_task(1, 3)
-    )
-
-    assert [task.id.attempt for task in cluster.live_in(WEB, 1)] == [2, 3]
-    incumbent, successor = cluster.incumbent(WEB, 1), cluster.successor(WEB, 1)
-    assert incumbent is not None
-    assert successor is not None
-    assert (incumbent.id.attempt, successor.id.attempt) == (2, 3)
-
-
-def test_tasks_of_an_earlier_life_are_in_no_slot() -> None:
-    cluster = a_cluster(a_service(birth=7), a_task(1, birth=1, node="n1"))
-
-    assert cluster.incumbent(WEB, 1) is None
-
-
 def test_the_rollout_of_an_earlier_life_is_not_remembered() -> None:
     assert a_cluster(a_service(birth=7), stable(birth=1)).rollout(WEB) is None
 
