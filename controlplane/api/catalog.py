@@ -1,5 +1,6 @@
 """The kinds of objects that can be read: which there are, which a request means, and how each is shown."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -127,11 +128,11 @@ def _task_is_meant(source: Source, identity: TaskId, request: Any) -> bool:
     task = cluster.task(identity)
     if task is None or request.namespace not in {"", identity.namespace}:
         return False
-    if not request.all and cluster.has_finished(task) and not _speaks_for_its_slot(cluster, task):
-        return False
     service = cluster.service(identity.owner)
     labels = service.labels if service is not None else {}
-    return task_is_named(identity, request.names) and _labels_match(request, labels)
+    if not task_is_named(identity, request.names) or not _labels_match(request, labels):
+        return False
+    return request.all or not cluster.has_finished(task) or _speaks_for_its_slot(cluster, task)
 
 
 def _speaks_for_its_slot(cluster: snapshot.Cluster, task: Task) -> bool:
@@ -139,8 +140,14 @@ def _speaks_for_its_slot(cluster: snapshot.Cluster, task: Task) -> bool:
     service = cluster.service(task.id.owner)
     if service is None or service.deleted or service.birth != task.id.birth:
         return False
-    slot = slots.read(cluster, service).wanted.get(task.id.slot)
+    slot = _layout(cluster, service.name).wanted.get(task.id.slot)
     return slot is not None and not slot.live and slot.latest == task
+
+
+@functools.lru_cache(maxsize=1)
+def _layout(cluster: snapshot.Cluster, name: ServiceName) -> slots.Layout:
+    """Looks at all tasks of the service: in a listing, where these come one after the other, once for all."""
+    return slots.read(cluster, cluster.services[name])
 
 
 def _show_task(source: Source, identity: TaskId) -> pb.Object:
