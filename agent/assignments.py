@@ -12,7 +12,7 @@ from agent.network.network import Network
 from agent.reconciler import asked, notes
 from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
-from agent.reconciler.perform import Rooms
+from agent.reconciler.rooms import Rooms
 from orch.model.assignment import EndpointSection, FileSection, PeerSection, Section, TaskSection
 from orch.model.cluster import Stamp
 

@@ -33,7 +33,7 @@ from agent.reconciler import configuration, perform
 from agent.reconciler.asked import Asked
 from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
-from agent.reconciler.perform import Rooms
+from agent.reconciler.rooms import Rooms
 from agent.reconciler.volumes import Volumes
 from agent.routing import Routing
 from agent.runtime.client import Runtime, RuntimeBroken

@@ -144,8 +144,7 @@ def _code_of(error: LaunchFailed) -> int:
 def _account(user: str, place: Place) -> accounts.Account | None:
     if not user:
         return None
-    passwd, group = (image_files.read(place.layers, path) for path in ("/etc/passwd", "/etc/group"))
     try:
-        return accounts.find(user, passwd, group)
+        return image_files.account_of(user, place.layers)
     except accounts.UnknownUser as error:
         raise Refused(str(error)) from error

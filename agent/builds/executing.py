@@ -21,7 +21,7 @@ from agent.builds import mount_points
 from agent.builds.sources import CannotPlace
 from agent.builds.workshop import Workshop
 from agent.network.attachment import Attached
-from agent.reconciler import accounts, image_files
+from agent.reconciler import image_files
 from agent.reconciler.confinement import USUAL
 from agent.runtime import capabilities, logs, spec
 from agent.runtime.container import Exited, Launch, Running
@@ -185,7 +185,7 @@ class Executor:
         attached: Attached,
     ) -> dict[str, Any]:
         environment = dict(step.environment)
-        account = account_of(step.user, layers)
+        account = image_files.account_of(step.user, layers)
         environment.setdefault("HOME", account.home or "/")
         argv = list(step.argv)
         resolv = _write(bench / "resolv.conf", f"nameserver {attached.gateway}\n".encode(), 0o644)
@@ -275,12 +275,6 @@ class Executor:
 def _move(written: Path, upper: Path) -> None:
     upper.rmdir()
     shutil.move(written, upper)
-
-
-def account_of(user: str, layers: Sequence[str]) -> accounts.Account:
-    """Raises accounts.UnknownUser."""
-    passwd, group = (image_files.read(tuple(layers), path) for path in ("/etc/passwd", "/etc/group"))
-    return accounts.find(user, passwd, group)
 
 
 def _write(path: Path, content: bytes, mode: int) -> Path:

@@ -15,6 +15,7 @@ from agent.builds.order import Order
 from agent.builds.sources import CannotPlace
 from agent.builds.workshop import Workshop
 from agent.images.images import Images
+from agent.reconciler import image_files
 from orch.dockerfile import instructions as i
 from orch.dockerfile.steps import Execute, MakeDirectory, Place, Step
 from orch.oci.manifest import OCI_LAYER_GZIP, Descriptor
@@ -71,7 +72,7 @@ class Layering:
         """Raises CannotPlace, UnknownUser."""
         match step:
             case MakeDirectory():
-                account = executing.account_of(step.user, layers)
+                account = image_files.account_of(step.user, layers)
                 owner = (account.uid, account.gid)
                 key = keys.make_directory(parent, step, owner)
                 return Prepared(key, lambda _: self._make_directory(step.path, owner, layers))
@@ -190,7 +191,7 @@ class Layering:
         if not text:
             return None
         user, colon, group = text.partition(":")
-        account = executing.account_of(f"{user}:{group}" if colon else user, layers)
+        account = image_files.account_of(f"{user}:{group}" if colon else user, layers)
         return account.uid, account.gid if colon or not user.isdecimal() else account.uid
 
     # -- RUN -------------------------------------------------------------------------------------------------

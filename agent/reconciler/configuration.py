@@ -24,7 +24,7 @@ class NothingToRun(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A file or directory of the node, and where the container sees it; read-only."""
+    """A file or directory of the node, and where the container sees it."""
 
     source: str
     target: str

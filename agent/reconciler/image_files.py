@@ -7,10 +7,12 @@ directory hides what lies below, and links are followed inside the image, from l
 import functools
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.linux import constants as c
 from agent.linux import syscalls
+from agent.reconciler import accounts
 
 LARGEST_FILE_BYTES = 1 << 20
 _MOST_LINKS = 40
@@ -29,6 +31,12 @@ def read(layers: tuple[str, ...], path: str) -> str:
     finally:
         for root in roots:
             os.close(root)
+
+
+def account_of(user: str, layers: Sequence[str]) -> accounts.Account:
+    """Who a user is in the image. Raises UnknownUser."""
+    passwd, group = (read(tuple(layers), path) for path in ("/etc/passwd", "/etc/group"))
+    return accounts.find(user, passwd, group)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from agent.reconciler import adopt, decide, learning, notes, observed, report, r
 from agent.reconciler.asked import Asked
 from agent.reconciler.notes import Notes
 from agent.reconciler.observed import Fact, Observed
-from agent.reconciler.perform import Performer, Rooms
+from agent.reconciler.perform import Performer
+from agent.reconciler.rooms import Rooms
 from agent.runtime.container import Exited, Running
 from orch.model.task import TaskStatus, Wanted
 

@@ -4,15 +4,13 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from agent.images.image import Image
 from agent.linux import permitted
 from agent.network.attachment import Attached
-from agent.probes.prober import Prober
 from agent.probes.schedule import Target
 from agent.reconciler import (
     accounts,
@@ -31,11 +29,10 @@ from agent.reconciler import (
 )
 from agent.reconciler.asked import Asked
 from agent.reconciler.configuration import Mounted, configuration
-from agent.reconciler.files import Files
 from agent.reconciler.naming import Naming
 from agent.reconciler.observed import Fact, Observed
 from agent.reconciler.report import MOST_TAIL_LINES
-from agent.reconciler.rooms import Images, Network, Runtime
+from agent.reconciler.rooms import Network, Rooms
 from agent.runtime import host_devices
 from agent.runtime.container import Launch, LaunchFailed, NoSuchContainer
 from orch.model.container import ContainerSpec
@@ -49,23 +46,6 @@ LEFTOVER_GRACE_SECONDS = 10.0
 
 Tell = Callable[[str, Fact], None]
 """A fact that comes later, and the key of the task it is about."""
-
-
-@dataclass(slots=True)
-class Rooms:
-    """Where steps are carried out. The network opens when the node has its address range."""
-
-    runtime: Runtime
-    images: Images
-    files: Files
-    prober: Prober
-    logs: Path
-    volumes: volumes.Volumes
-    network: Network | None = None
-    prepared: dict[str, dict[str, tuple[Mounted, ...]]] = field(default_factory=dict)
-    """What the containers of each task mount."""
-    others: Collection[str] = ()
-    """Keys of what has a place in the network without being a task: builds under way."""
 
 
 class Performer:
@@ -225,7 +205,7 @@ class Performer:
         self.rooms.prober.stop(container.id)
         self._tell(key, fact)
         try:
-            await self.rooms.runtime.signal(container.id, signal_number(word))
+            await self.rooms.runtime.signal(container.id, _signal_number(word))
         except NoSuchContainer:
             _log.debug("%s had ended when it was to be told so", container.id)
         return fact
@@ -279,7 +259,7 @@ _DOING: dict[type, str] = {
 }
 
 
-def signal_number(word: str) -> int:
+def _signal_number(word: str) -> int:
     """SIGTERM, TERM or 15."""
     if word.isdigit():
         return int(word)
@@ -299,10 +279,7 @@ def _spec(asked: Asked, name: str) -> ContainerSpec:
 def account_of(spec: ContainerSpec, seen: Observed) -> accounts.Account:
     """Who a container runs as. Raises UnknownUser."""
     image = seen.images[spec.image]
-    user = spec.user or image.config.user
-    passwd = image_files.read(image.layers, "/etc/passwd")
-    group = image_files.read(image.layers, "/etc/group")
-    return accounts.find(user, passwd, group)
+    return image_files.account_of(spec.user or image.config.user, image.layers)
 
 
 def _owner(spec: ContainerSpec, seen: Observed, attached: Attached) -> accounts.Account:

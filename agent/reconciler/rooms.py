@@ -1,10 +1,16 @@
 """What the reconciler needs of the other rooms. The real ones fit as they are; tests bring small fakes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from agent.images.image import Image
 from agent.network.attachment import Attached, Published
+from agent.probes.prober import Prober
+from agent.reconciler.configuration import Mounted
+from agent.reconciler.files import Files
+from agent.reconciler.volumes import Volumes
 from agent.runtime.container import Exited, Launch, Running
 from agent.runtime.entered import Entered
 from orch.oci.tokens import CredentialsOf
@@ -45,4 +51,20 @@ class Network(Protocol):
     async def publish(self, task: str, published: Sequence[Published]) -> None: ...
     async def unpublish(self, task: str) -> None: ...
     async def detach(self, task: str) -> None: ...
-    async def set_names(self, lines: Mapping[str, str]) -> None: ...
+
+
+@dataclass(slots=True)
+class Rooms:
+    """Where steps are carried out. The network opens when the node has its address range."""
+
+    runtime: Runtime
+    images: Images
+    files: Files
+    prober: Prober
+    logs: Path
+    volumes: Volumes
+    network: Network | None = None
+    prepared: dict[str, dict[str, tuple[Mounted, ...]]] = field(default_factory=dict)
+    """What the containers of each task mount."""
+    others: Collection[str] = ()
+    """Keys of what has a place in the network without being a task: builds under way."""

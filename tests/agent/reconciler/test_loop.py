@@ -15,7 +15,7 @@ from agent.probes.prober import Prober
 from agent.reconciler.asked import Asked
 from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
-from agent.reconciler.perform import Rooms
+from agent.reconciler.rooms import Rooms
 from agent.reconciler.volumes import Volumes
 from agent.runtime.container import Exited, Launch, LaunchFailed, NoSuchContainer, Running
 from orch.model.policy import RestartPolicy, StopPolicy
@@ -121,9 +121,6 @@ class FakeNetwork:
 
     async def detach(self, task: str) -> None:
         self.places.pop(task, None)
-
-    async def set_names(self, records: Any) -> None:
-        pass
 
 
 class Bench:
