@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from agent.network.attachment import Attached
 from agent.reconciler import adopt, decide, learning, notes, observed, report, run_name, step
 from agent.reconciler.asked import Asked
+from agent.reconciler.leftovers import Leftovers
 from agent.reconciler.notes import Notes
 from agent.reconciler.observed import Fact, Observed
 from agent.reconciler.perform import Performer
@@ -72,7 +73,7 @@ class Loop:
         self._remember = remember
         self._works: dict[str, Work] = {}
         self._early: dict[str, Exited] = {}
-        self._leftovers: dict[str, asyncio.Task[None]] = {}
+        self._leftovers = Leftovers(rooms, self._performer.clean_up)
         self._steps = asyncio.Semaphore(MOST_STEPS_AT_ONCE)
         self._pulls = asyncio.Semaphore(MOST_PULLS_AT_ONCE)
         self._closed = False
@@ -180,19 +181,7 @@ class Loop:
 
     async def remove_leftovers(self) -> None:
         """What is here of tasks that nobody asks for. Only after a whole and valid set of tasks has come."""
-        containers = await self._rooms.runtime.containers()
-        found = adopt.by_task(containers)
-        attached = self._rooms.network.attached() if self._rooms.network else {}
-        logs = (path.name for path in self._rooms.logs.iterdir())
-        seen = {*found, *attached, *self._rooms.files.tasks(), *self._rooms.volumes.tasks(), *logs}
-        for key in seen - set(self._works) - set(self._leftovers) - set(self._rooms.others):
-            runs = found.get(key, {})
-            running = tuple(str(name) for name, state in runs.items() if isinstance(state, Running))
-            _log.warning("removing what is left of task %s, which nobody asks for", key)
-            removal = self._performer.remove_leftover(key, running, tuple(map(str, runs)))
-            task = asyncio.create_task(removal)
-            self._leftovers[key] = task
-            task.add_done_callback(lambda done, key=key: self._removed(key, done))  # type: ignore[misc]
+        await self._leftovers.remove(self._works)
 
     async def close(self) -> None:
         """Decide nothing any more; everything keeps running."""
@@ -201,9 +190,9 @@ class Loop:
         for work in self._works.values():
             if work.timer:
                 work.timer.cancel()
-        for task in (*drivers, *self._leftovers.values()):
+        for task in drivers:
             task.cancel()
-        await asyncio.gather(*drivers, *self._leftovers.values(), return_exceptions=True)
+        await asyncio.gather(*drivers, self._leftovers.close(), return_exceptions=True)
 
     # -- one task --------------------------------------------------------------------------------------
 
@@ -315,9 +304,3 @@ class Loop:
         self._remember(key, None)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._rooms.logs / key)
-
-    def _removed(self, key: str, done: asyncio.Task[None]) -> None:
-        self._leftovers.pop(key, None)
-        shutil.rmtree(self._rooms.logs / key, ignore_errors=True)
-        if not done.cancelled() and (error := done.exception()):
-            _log.error("what is left of task %s cannot be removed: %s", key, error)

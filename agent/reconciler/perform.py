@@ -41,9 +41,6 @@ from orch.oci.auth import Credentials
 
 _log = logging.getLogger(__name__)
 
-LEFTOVER_GRACE_SECONDS = 10.0
-"""For containers of which nobody knows any more how they want to be stopped."""
-
 Tell = Callable[[str, Fact], None]
 """A fact that comes later, and the key of the task it is about."""
 
@@ -238,15 +235,6 @@ class Performer:
         self.rooms.prepared.pop(key, None)
         self.rooms.files.remove(key)
         await asyncio.to_thread(self.rooms.volumes.remove, key)
-
-    async def remove_leftover(self, key: str, running: tuple[str, ...], runs: tuple[str, ...]) -> None:
-        """A task of which nothing is known but its key."""
-        stops = (
-            self.rooms.runtime.stop(run, signum=signal.SIGTERM, grace_seconds=LEFTOVER_GRACE_SECONDS)
-            for run in running
-        )
-        await asyncio.gather(*stops, return_exceptions=True)
-        await self.clean_up(key, runs)
 
 
 _DOING: dict[type, str] = {

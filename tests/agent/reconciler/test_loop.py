@@ -312,7 +312,7 @@ async def test_leftovers_go_only_when_told(bench: Bench) -> None:
 
     await bench.loop.remove_leftovers()
 
-    await asyncio.gather(*bench.loop._leftovers.values())
+    await asyncio.gather(*bench.loop._leftovers.going.values())
     assert stray not in bench.runtime.there
     assert list(bench.network.places) == [TASK.key]
     assert len(bench.runtime.there) == 1
@@ -325,7 +325,7 @@ async def test_a_place_in_the_network_of_a_build_under_way_is_no_leftover(bench:
 
     await bench.loop.remove_leftovers()
 
-    await asyncio.gather(*bench.loop._leftovers.values())
+    await asyncio.gather(*bench.loop._leftovers.going.values())
     assert list(bench.network.places) == ["build-1"]
 
 
