@@ -5,6 +5,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import ssl
 import tempfile
@@ -14,6 +15,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+import pytest
 
 from agent.routes import process
 from agent.routes.config import Places
@@ -25,6 +28,10 @@ from orch.model.network import RouteSpec
 from orch.model.policy import PortSpec
 
 PATIENCE_SECONDS = 30.0
+HAPROXY = pytest.mark.skipif(
+    shutil.which("haproxy", path="/usr/sbin:/usr/bin") is None, reason="needs haproxy"
+)
+A = RouteSpec(host="a.test")
 
 
 def free_port() -> int:
@@ -284,13 +291,6 @@ def trusting() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def memory_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def user_of(pid: int) -> int:
