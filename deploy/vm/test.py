@@ -53,9 +53,10 @@ def main(arguments: list[str]) -> int:
 def _tests() -> list[str]:
     """Those of the runtime and orchrun: nothing else of orch differs with the version of cgroups."""
     kernel = Path("tests/kernel")
-    others = ("user_namespaces", "mounts", "escapes", "orchrun", "orchrun_control")
+    others = ("user_namespaces", "mounts", "escapes")
     runtime = sorted(map(str, kernel.glob("test_runtime_*.py")))
-    return ["tests/agent/runtime", *runtime, *(str(kernel / f"test_{name}.py") for name in others)]
+    files = (str(kernel / f"test_{name}.py") for name in others)
+    return ["tests/agent/runtime", *runtime, *files, str(kernel / "orchrun")]
 
 
 def _format(disk: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -191,6 +192,25 @@ def unpack_busybox(root: Path) -> Path:
     )
     (root / "etc" / "group").write_text("root:x:0:\nann:x:1000:\n")
     return root
+
+
+def wait_until(what: Any) -> None:
+    deadline = time.monotonic() + 20 * PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.01)
+
+
+def started(runtime: Runtime, bundle: Path) -> str:
+    name, done = runtime.create(bundle)
+    assert done.code == 0, done.err
+    assert runtime("start", name).code == 0
+    return name
+
+
+def sleeping(runtime: Runtime, bundles: Bundles, **changes: Any) -> str:
+    """A container that runs, to do something to."""
+    return started(runtime, bundles.new("sleep", "1000", **changes))
 
 
 def groups_below(parent: str) -> list[Path]:

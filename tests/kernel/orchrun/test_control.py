@@ -5,50 +5,15 @@ import os
 import platform
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kernel import orchrun_bench, test_runtime_interpreter
-from tests.kernel.orchrun_bench import Bundles, Runtime
-from tests.kernel.test_orchrun import wait_until
+from tests.kernel.orchrun_bench import Bundles, Runtime, started, wait_until
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture(scope="module")
-def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return orchrun_bench.unpack_busybox(tmp_path_factory.mktemp("rootfs"))
-
-
-@pytest.fixture
-def bundles(rootfs: Path, tmp_path: Path) -> Iterator[Bundles]:
-    with orchrun_bench.bundles_in(tmp_path / "bundles", rootfs) as made:
-        yield made
-
-
-@pytest.fixture
-def orchrun(bundles: Bundles, tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime("orchrun", tmp_path)
-    yield made
-    made.clean()
-
-
-@pytest.fixture
-def runc(bundles: Bundles, tmp_path: Path) -> Iterator[Runtime]:
-    orchrun_bench.need("runc")
-    made = Runtime("runc", tmp_path)
-    yield made
-    made.clean()
-
-
-def _started(runtime: Runtime, bundle: Path) -> str:
-    name, done = runtime.create(bundle)
-    assert done.code == 0, done.err
-    assert runtime("start", name).code == 0
-    return name
 
 
 def _limit(runtime: Runtime, name: str, file: str) -> str:
@@ -65,7 +30,7 @@ def _limit(runtime: Runtime, name: str, file: str) -> str:
 
 @pytest.mark.parametrize("by", ["options", "a file", "standard input"])
 def test_update_changes_the_limits(orchrun: Runtime, bundles: Bundles, tmp_path: Path, by: str) -> None:
-    name = _started(orchrun, bundles.new("sleep", "100", linux__resources__pids={"limit": 10}))
+    name = started(orchrun, bundles.new("sleep", "100", linux__resources__pids={"limit": 10}))
     resources = {"pids": {"limit": 20}, "memory": {"limit": 64 << 20}}
     (tmp_path / "resources.json").write_text(json.dumps(resources))
 
@@ -85,7 +50,7 @@ def test_update_changes_the_limits(orchrun: Runtime, bundles: Bundles, tmp_path:
 def test_events_have_the_shape_of_runcs(orchrun: Runtime, runc: Runtime, bundles: Bundles) -> None:
     bundle = bundles.new("sleep", "100")
     ours, theirs = (
-        one("events", "--stats", _started(one, bundles.new("sleep", "100"))).json() for one in (orchrun, runc)
+        one("events", "--stats", started(one, bundles.new("sleep", "100"))).json() for one in (orchrun, runc)
     )
 
     assert (ours["type"], list(ours)) == ("stats", list(theirs))
@@ -106,7 +71,7 @@ def test_a_container_out_of_memory_is_an_event(orchrun: Runtime, bundles: Bundle
         {"destination": "/gate", "type": "bind", "source": str(bundle / "gate"), "options": ["bind"]}
     )
     (bundle / "config.json").write_text(json.dumps(config))
-    name = _started(orchrun, bundle)
+    name = started(orchrun, bundle)
     following = orchrun.open("events", "--interval", "200ms", name, stdout=subprocess.PIPE)
     assert following.stdout
     assert json.loads(following.stdout.readline())["type"] == "stats", "it watches by now"
@@ -142,7 +107,7 @@ def test_systemds_cgroups_are_refused_by_name(orchrun: Runtime, bundles: Bundles
 
 def test_a_group_that_others_are_in_is_left_alone(orchrun: Runtime, bundles: Bundles) -> None:
     bundle = bundles.new("sleep", "100")
-    first = _started(orchrun, bundle)
+    first = started(orchrun, bundle)
 
     second = orchrun("run", "--bundle", str(bundle), orchrun.new())
 
@@ -198,7 +163,7 @@ def test_hooks_run_in_their_order_and_are_told_the_state(
             {"destination": "/notes", "type": "bind", "source": str(notes), "options": ["bind"]}
         )
         (bundle / "config.json").write_text(json.dumps(config))
-        name = _started(runtime, bundle)
+        name = started(runtime, bundle)
         wait_until(lambda: "poststart" in notes.read_text())  # noqa: B023
         runtime("kill", name, "KILL")
         wait_until(lambda: runtime.state(name) == "stopped")  # noqa: B023
@@ -280,7 +245,7 @@ def test_an_image_that_runs_our_own_program_cannot_write_it(
     names = ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"]
     sets = dict.fromkeys(("bounding", "effective", "permitted"), names)
     bundle = bundles.new("sh", "-c", watch, root__path=str(rootfs), process__capabilities=sets)
-    name = _started(orchrun, bundle)
+    name = started(orchrun, bundle)
 
     entering = orchrun.open("exec", name, "/bin/evil", stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
