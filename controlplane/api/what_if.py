@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from controlplane.api.draft import Draft
-from controlplane.cluster import change, snapshot
+from controlplane.cluster import change, editing, snapshot
 from controlplane.loop import folding, picture, pipeline
 from controlplane.store import codec
 from orch.model.names import ServiceName, TaskId
@@ -47,7 +47,7 @@ def picture_after(draft: Draft) -> snapshot.Cluster:
             case _:
                 assert_never(edit)
         written[key] = None if isinstance(edit, codec.Drop) else revision
-    return step.cluster.at(revision, written)
+    return editing.at(step.cluster, revision, written)
 
 
 def _sentences(one: change.Change) -> Iterator[str]:

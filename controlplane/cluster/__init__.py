@@ -1,1 +1,1 @@
-"""The picture of the cluster, the vocabulary of decisions, and what the picture would be after them. Pure."""
+"""The picture of the cluster and its edits, the vocabulary of decisions, and what would be after them. Pure."""

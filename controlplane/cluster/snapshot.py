@@ -1,19 +1,19 @@
 """The picture: everything known of the cluster at one revision of the store.
 
-Immutable, with shared structure: an edit returns a new picture and costs what the edit costs, whatever the
-size of the cluster. What is derived (tasks by node, resources allocated) is kept in step by the same edits.
+Immutable, with shared structure: an edit (see `editing`) returns a new picture and costs what the edit costs,
+whatever the size of the cluster.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from immutables import Map
 
 from orch.model.cluster import ClusterIdentity
 from orch.model.config import Config, Namespace, Secret
 from orch.model.names import ObjectName, ServiceName, TaskId
-from orch.model.node import Condition, Node, NodeSpec, NodeStatus
+from orch.model.node import Condition, Node
 from orch.model.resources import Resources
 from orch.model.rollout import Rollout
 from orch.model.service import Revision, Service, TaskTemplate
@@ -24,14 +24,11 @@ EVERY_NODE = "*"
 
 _NOTHING: Map[Any, Any] = Map()
 _NO_RESOURCES = Resources()
-_Outer = TypeVar("_Outer")
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster:
-    """Look-ups answer from the picture; the `with_…` and `without_…` edits return another one."""
+    """What is stored, what follows from it, and what can be asked of both."""
 
     revision: int = 0
     """The store's revision that the picture is of."""
@@ -65,7 +62,7 @@ class Cluster:
     addresses_by_service: Map[ServiceName, tuple[str, ...]] = _NOTHING
     """Derived: the virtual addresses of a service."""
 
-    # ── look-ups: services ───────────────────────────────────────────────────────────────────────────────
+    # ── services ─────────────────────────────────────────────────────────────────────────────────────────
 
     def service(self, name: ServiceName) -> Service | None:
         return self.services.get(name)
@@ -85,11 +82,11 @@ class Cluster:
         found = self.revisions_of(name).get(revision)
         return found.template if found else None
 
-    # ── look-ups: tasks ──────────────────────────────────────────────────────────────────────────────────
-
     def virtual_addresses(self, name: ServiceName) -> tuple[str, ...]:
         """Where the service is reached; empty until it has been looked at."""
         return self.addresses_by_service.get(name, ())
+
+    # ── tasks ────────────────────────────────────────────────────────────────────────────────────────────
 
     def task(self, task: TaskId) -> Task | None:
         return self.tasks.get(task.owner, _NOTHING).get(task)
@@ -140,7 +137,7 @@ class Cluster:
         waiting = (task for task in self.tasks.get(name, _NOTHING).values() if not task.node)
         return sorted((task for task in waiting if task.wanted is Wanted.RUN), key=_by_slot)
 
-    # ── look-ups: health ─────────────────────────────────────────────────────────────────────────────────
+    # ── health ───────────────────────────────────────────────────────────────────────────────────────────
 
     def node(self, name: str) -> Node | None:
         return self.nodes.get(name)
@@ -177,169 +174,6 @@ class Cluster:
         """What the task holds on its node."""
         return self.requests.get((task.id.owner, task.revision), _NO_RESOURCES)
 
-    # ── edits: services ──────────────────────────────────────────────────────────────────────────────────
-
-    def with_identity(self, identity: ClusterIdentity) -> Self:
-        return replace(self, identity=identity)
-
-    def with_service(self, service: Service) -> Self:
-        return replace(self, services=self.services.set(service.name, service))
-
-    def without_service(self, name: ServiceName) -> Self:
-        return replace(self, services=_less(self.services, name))
-
-    def with_revision(self, revision: Revision) -> Self:
-        """A revision written anew (after delete and re-apply) also changes what its tasks hold."""
-        name, requests = revision.service, revision.template.requests
-        known = self.revisions_of(name).set(revision.number, revision)
-        return replace(
-            self,
-            revisions=self.revisions.set(name, known),
-            requests=self.requests.set((name, revision.number), requests),
-            allocated=self._reallocated(name, revision.number, requests),
-        )
-
-    def without_revision(self, name: ServiceName, number: int) -> Self:
-        return replace(
-            self,
-            revisions=_nested_less(self.revisions, name, number),
-            requests=_less(self.requests, (name, number)),
-            allocated=self._reallocated(name, number, _NO_RESOURCES),
-        )
-
-    def with_rollout(self, rollout: Rollout) -> Self:
-        return replace(self, rollouts=self.rollouts.set(rollout.service, rollout))
-
-    def without_rollout(self, name: ServiceName) -> Self:
-        return replace(self, rollouts=_less(self.rollouts, name))
-
-    # ── edits: tasks ─────────────────────────────────────────────────────────────────────────────────────
-
-    def with_task(self, task: Task) -> Self:
-        """The desired side of a task, new or changed."""
-        owner = task.id.owner
-        of_service = self.tasks.get(owner, _NOTHING)
-        old = of_service.get(task.id)
-        by_node, allocated = self.by_node, self.allocated
-        if old is not None and old.node:
-            allocated = self._released(allocated, old)
-            if old.node != task.node:
-                by_node = _nested_less(by_node, old.node, old.id)
-        if task.node:
-            by_node = by_node.set(task.node, by_node.get(task.node, _NOTHING).set(task.id, task))
-            allocated = self._taken(allocated, task)
-        tasks = self.tasks.set(owner, of_service.set(task.id, task))
-        return replace(self, tasks=tasks, by_node=by_node, allocated=allocated)
-
-    def without_task(self, task: TaskId) -> Self:
-        """Forgets its desired side. Its status and claims have keys, and edits, of their own."""
-        old = self.task(task)
-        if old is None:
-            return self
-        tasks = _nested_less(self.tasks, task.owner, task)
-        if not old.node:
-            return replace(self, tasks=tasks)
-        by_node = _nested_less(self.by_node, old.node, task)
-        return replace(self, tasks=tasks, by_node=by_node, allocated=self._released(self.allocated, old))
-
-    def with_status(self, status: TaskStatus) -> Self:
-        """The observed side of a task; a finished one gives back what it held."""
-        return self._with_statuses(self.statuses.set(status.id, status), status.id)
-
-    def without_status(self, task: TaskId) -> Self:
-        return self._with_statuses(_less(self.statuses, task), task)
-
-    def with_claim(self, words: str, task: TaskId) -> Self:
-        """A published port: `node/host_ip:port/protocol`, as in AssignTask.ports."""
-        node, _, port = words.partition("/")
-        return replace(self, claims=self.claims.set(node, self.claims.get(node, _NOTHING).set(port, task)))
-
-    def without_claim(self, words: str) -> Self:
-        node, _, port = words.partition("/")
-        return replace(self, claims=_nested_less(self.claims, node, port))
-
-    # ── edits: nodes and the rest ────────────────────────────────────────────────────────────────────────
-
-    def with_node_spec(self, spec: NodeSpec) -> Self:
-        known = self.nodes.get(spec.name)
-        node = Node(spec, known.status if known else NodeStatus(spec.name))
-        return replace(self, nodes=self.nodes.set(spec.name, node))
-
-    def with_node_status(self, status: NodeStatus) -> Self:
-        known = self.nodes.get(status.name)
-        node = Node(known.spec if known else NodeSpec(status.name), status)
-        return replace(self, nodes=self.nodes.set(status.name, node))
-
-    def without_node(self, name: str) -> Self:
-        """The node is no longer part of the cluster; whatever was given to it is lost."""
-        return replace(self, nodes=_less(self.nodes, name))
-
-    def with_subnet(self, index: int, node: str) -> Self:
-        return replace(self, subnets=self.subnets.set(index, node))
-
-    def without_subnet(self, index: int) -> Self:
-        return replace(self, subnets=_less(self.subnets, index))
-
-    def with_virtual_address(self, address: str, name: ServiceName) -> Self:
-        known = self.addresses_by_service.get(name, ())
-        return replace(
-            self,
-            addresses=self.addresses.set(address, name),
-            addresses_by_service=self.addresses_by_service.set(name, tuple(sorted({*known, address}))),
-        )
-
-    def without_virtual_address(self, address: str) -> Self:
-        name = self.addresses.get(address)
-        if name is None:
-            return self
-        left = tuple(each for each in self.addresses_by_service.get(name, ()) if each != address)
-        by_service = self.addresses_by_service
-        return replace(
-            self,
-            addresses=_less(self.addresses, address),
-            addresses_by_service=by_service.set(name, left) if left else _less(by_service, name),
-        )
-
-    def with_config(self, config: Config) -> Self:
-        return replace(self, configs=self.configs.set(config.name, config))
-
-    def without_config(self, name: ObjectName) -> Self:
-        return replace(self, configs=_less(self.configs, name))
-
-    def with_secret(self, secret: Secret) -> Self:
-        return replace(self, secrets=self.secrets.set(secret.name, secret))
-
-    def without_secret(self, name: ObjectName) -> Self:
-        return replace(self, secrets=_less(self.secrets, name))
-
-    def with_namespace(self, namespace: Namespace) -> Self:
-        return replace(self, namespaces=self.namespaces.set(namespace.name, namespace))
-
-    def without_namespace(self, name: str) -> Self:
-        return replace(self, namespaces=_less(self.namespaces, name))
-
-    def at(
-        self,
-        revision: int,
-        written: Mapping[str, int | None] = _NOTHING,
-        newer: Mapping[str, bytes] = _NOTHING,
-    ) -> Self:
-        """The same picture, now of `revision`; `written` are keys with their last write, None if deleted.
-
-        `newer` are those of them that a newer program wrote.
-        """
-        if not written:
-            return replace(self, revision=revision)
-        modified, kept = self.modified, self.newer
-        for key, at in written.items():
-            modified = _less(modified, key) if at is None else modified.set(key, at)
-        if kept or newer:
-            for key in written:
-                kept = kept.set(key, newer[key]) if key in newer else _less(kept, key)
-        return replace(self, revision=revision, modified=modified, newer=kept)
-
-    # ── what keeps the derived parts in step ─────────────────────────────────────────────────────────────
-
     def _ready_status(self, task: Task) -> TaskStatus | None:
         if task.wanted is not Wanted.RUN or self.is_lost(task):
             return None
@@ -347,46 +181,6 @@ class Cluster:
         if status is None or not status.ready or status.state is not TaskState.RUNNING:
             return None
         return status
-
-    def _with_statuses(self, statuses: Map[TaskId, TaskStatus], changed: TaskId) -> Self:
-        task = self.task(changed)
-        if task is None or not task.node:
-            return replace(self, statuses=statuses)
-        held = not self._is_over(changed)
-        status = statuses.get(changed)
-        holds = status is None or not status.state.is_final
-        if held == holds:
-            return replace(self, statuses=statuses)
-        requested, allocated = self.requested_by(task), self.allocated_on(task.node)
-        allocated = allocated + requested if holds else allocated - requested
-        return replace(self, statuses=statuses, allocated=self.allocated.set(task.node, allocated))
-
-    def _taken(self, allocated: Map[str, Resources], task: Task) -> Map[str, Resources]:
-        if self._is_over(task.id):
-            return allocated
-        requested = self.requested_by(task)
-        return allocated.set(task.node, allocated.get(task.node, _NO_RESOURCES) + requested)
-
-    def _released(self, allocated: Map[str, Resources], task: Task) -> Map[str, Resources]:
-        if self._is_over(task.id):
-            return allocated
-        requested = self.requested_by(task)
-        return allocated.set(task.node, allocated.get(task.node, _NO_RESOURCES) - requested)
-
-    def _is_over(self, task: TaskId) -> bool:
-        status = self.statuses.get(task)
-        return status is not None and status.state.is_final
-
-    def _reallocated(self, name: ServiceName, revision: int, requests: Resources) -> Map[str, Resources]:
-        before = self.requests.get((name, revision), _NO_RESOURCES)
-        if before == requests:
-            return self.allocated
-        allocated = self.allocated
-        for task in self.tasks.get(name, _NOTHING).values():
-            if task.revision == revision and task.node and not self._is_over(task.id):
-                now = allocated.get(task.node, _NO_RESOURCES) - before + requests
-                allocated = allocated.set(task.node, now)
-        return allocated
 
 
 def holder_of(name: ServiceName) -> TaskId:
@@ -396,18 +190,3 @@ def holder_of(name: ServiceName) -> TaskId:
 
 def _by_slot(task: Task) -> tuple[int, int, int]:
     return (task.id.birth, task.id.slot, task.id.attempt)
-
-
-def _less(known: Map[_Key, _Value], key: _Key) -> Map[_Key, _Value]:
-    return known.delete(key) if key in known else known
-
-
-def _nested_less(
-    known: Map[_Outer, Map[_Key, _Value]], outer: _Outer, key: _Key
-) -> Map[_Outer, Map[_Key, _Value]]:
-    """Without the inner key; an outer key with nothing left goes too."""
-    inner = known.get(outer)
-    if inner is None or key not in inner:
-        return known
-    rest = inner.delete(key)
-    return known.set(outer, rest) if rest else known.delete(outer)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from controlplane.cluster import snapshot
+from controlplane.cluster import editing, snapshot
 from controlplane.store import codec, keys
 from orch.model import cluster, config, event, node, rollout, service, task
 from orch.model.names import TaskId
@@ -42,46 +42,46 @@ class Step:
             case task.TaskStatus():
                 self._status(value, touched)
             case service.Service():
-                self.cluster = picture.with_service(value)
+                self.cluster = editing.with_service(picture, value)
                 touched.services.add(value.name)
                 touched.endpoints.add(value.name)
             case service.Revision():
-                self.cluster = picture.with_revision(value)
+                self.cluster = editing.with_revision(picture, value)
                 touched.services.add(value.service)
             case rollout.Rollout():
-                self.cluster = picture.with_rollout(value)
+                self.cluster = editing.with_rollout(picture, value)
                 touched.services.add(value.service)
                 touched.endpoints.add(value.service)
             case node.NodeSpec():
-                self.cluster = picture.with_node_spec(value)
+                self.cluster = editing.with_node_spec(picture, value)
                 self._node(value.name, touched)
             case node.NodeStatus():
-                self.cluster = picture.with_node_status(value)
+                self.cluster = editing.with_node_status(picture, value)
                 self._node(value.name, touched)
             case config.Config() | config.Secret() if key.startswith(keys.VERSIONS):
                 self._versions[key] = value
             case config.Config():
-                self.cluster = picture.with_config(value)
+                self.cluster = editing.with_config(picture, value)
             case config.Secret():
-                self.cluster = picture.with_secret(value)
+                self.cluster = editing.with_secret(picture, value)
             case config.Namespace():
-                self.cluster = picture.with_namespace(value)
+                self.cluster = editing.with_namespace(picture, value)
                 touched.endpoints.update(each for each in picture.services if each.namespace == value.name)
             case cluster.ClusterIdentity():
-                self.cluster = picture.with_identity(value)
+                self.cluster = editing.with_identity(picture, value)
             case event.Event():
                 self._events[key] = value
 
     def mark(self, key: str, content: bytes, touched: "Touched") -> None:
         """The key now holds these bytes: a claim."""
         if key.startswith(_PORTS):
-            self.cluster = self.cluster.with_claim(key[len(_PORTS) :], codec.claimed_by(content))
+            self.cluster = editing.with_claim(self.cluster, key[len(_PORTS) :], codec.claimed_by(content))
         elif key.startswith(_SUBNETS):
-            self.cluster = self.cluster.with_subnet(int(key[len(_SUBNETS) :]), content.decode())
+            self.cluster = editing.with_subnet(self.cluster, int(key[len(_SUBNETS) :]), content.decode())
             touched.nodes.add(content.decode())
         elif key.startswith(_ADDRESSES):
             name = codec.name_in(content)
-            self.cluster = self.cluster.with_virtual_address(key[len(_ADDRESSES) :], name)
+            self.cluster = editing.with_virtual_address(self.cluster, key[len(_ADDRESSES) :], name)
             touched.endpoints.add(name)
 
     def drop(self, key: str, touched: "Touched") -> None:
@@ -91,28 +91,28 @@ class Step:
             self._drop_task(key, touched)
         elif key.startswith(keys.SERVICES):
             name = codec.name_of(key, keys.SERVICES)
-            self.cluster = picture.without_service(name)
+            self.cluster = editing.without_service(picture, name)
             touched.services.add(name)
             touched.endpoints.add(name)
         elif key.startswith(keys.REVISIONS):
             name = codec.name_of(key, keys.REVISIONS)
-            self.cluster = picture.without_revision(name, int(key[key.rfind("/") + 1 :]))
+            self.cluster = editing.without_revision(picture, name, int(key[key.rfind("/") + 1 :]))
             touched.services.add(name)
         elif key.startswith(keys.ROLLOUTS):
             name = codec.name_of(key, keys.ROLLOUTS)
-            self.cluster = picture.without_rollout(name)
+            self.cluster = editing.without_rollout(picture, name)
             touched.services.add(name)
         elif key.startswith(keys.NODES):
             gone = key[len(keys.NODES) :].split("/", maxsplit=1)[0]
-            self.cluster = picture.without_node(gone)
+            self.cluster = editing.without_node(picture, gone)
             self._node(gone, touched)
         elif key.startswith(_PORTS):
-            self.cluster = picture.without_claim(key[len(_PORTS) :])
+            self.cluster = editing.without_claim(picture, key[len(_PORTS) :])
             touched.frees = True
         elif key.startswith(_SUBNETS):
-            self.cluster = picture.without_subnet(int(key[len(_SUBNETS) :]))
+            self.cluster = editing.without_subnet(picture, int(key[len(_SUBNETS) :]))
         elif key.startswith(_ADDRESSES):
-            self.cluster = picture.without_virtual_address(key[len(_ADDRESSES) :])
+            self.cluster = editing.without_virtual_address(picture, key[len(_ADDRESSES) :])
             touched.frees = True
         else:
             self._drop_object(key)
@@ -120,11 +120,11 @@ class Step:
     def _drop_object(self, key: str) -> None:
         picture = self.cluster
         if key.startswith(keys.CONFIGS):
-            self.cluster = picture.without_config(codec.name_of(key, keys.CONFIGS))
+            self.cluster = editing.without_config(picture, codec.name_of(key, keys.CONFIGS))
         elif key.startswith(keys.SECRETS):
-            self.cluster = picture.without_secret(codec.name_of(key, keys.SECRETS))
+            self.cluster = editing.without_secret(picture, codec.name_of(key, keys.SECRETS))
         elif key.startswith(keys.NAMESPACES):
-            self.cluster = picture.without_namespace(key[len(keys.NAMESPACES) :])
+            self.cluster = editing.without_namespace(picture, key[len(keys.NAMESPACES) :])
         elif key.startswith(keys.EVENTS):
             self._events.pop(key, None)
         elif key.startswith(keys.VERSIONS):
@@ -132,7 +132,7 @@ class Step:
 
     def _task(self, new: task.Task, touched: "Touched") -> None:
         old = self.cluster.task(new.id)
-        self.cluster = self.cluster.with_task(new)
+        self.cluster = editing.with_task(self.cluster, new)
         self._touch(new.id, touched)
         if old is None or (old.node, old.wanted) != (new.node, new.wanted):
             touched.assigned.update(name for name in (new.node, old.node if old else "") if name)
@@ -140,7 +140,7 @@ class Step:
 
     def _status(self, new: task.TaskStatus, touched: "Touched") -> None:
         old = self.cluster.status(new.id)
-        self.cluster = self.cluster.with_status(new)
+        self.cluster = editing.with_status(self.cluster, new)
         self._touch(new.id, touched)
         if old is None or _reach(old) != _reach(new):
             touched.endpoints.add(new.id.owner)
@@ -151,9 +151,9 @@ class Step:
         name = codec.task_of(key)
         known = self.cluster.task(name)
         if key.endswith("/observed"):
-            self.cluster = self.cluster.without_status(name)
+            self.cluster = editing.without_status(self.cluster, name)
         else:
-            self.cluster = self.cluster.without_task(name)
+            self.cluster = editing.without_task(self.cluster, name)
             if known is not None and known.node:
                 touched.assigned.add(known.node)
         self._touch(name, touched)

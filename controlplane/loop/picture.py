@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from controlplane.cluster import snapshot
+from controlplane.cluster import editing, snapshot
 from controlplane.loop import folding
 from controlplane.store import codec, keys, port
 from orch import wire
@@ -168,7 +168,7 @@ class Picture:
         revision: int,
         touched: Touched,
     ) -> None:
-        self.cluster = step.cluster.at(max(revision, self.cluster.revision), written, newer)
+        self.cluster = editing.at(step.cluster, max(revision, self.cluster.revision), written, newer)
         if written:
             touched.keys.update(written)
             self._tell(touched)

@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "proto")]
 
+from controlplane.cluster import editing
 from controlplane.cluster.change import AssignTask
 from controlplane.cluster.snapshot import Cluster
 from controlplane.scheduler import place
@@ -33,9 +34,9 @@ def the_cluster() -> Cluster:
     for i in range(NODES):
         labels = {"zone": f"z{i % 10}", "rack": f"r{i % 100}", "disk": "ssd" if i % 2 else "hdd"}
         facts = Facts(architecture="amd64", cpu=16_000, memory=64 * 2**30)
-        cluster = cluster.with_node_spec(NodeSpec(f"node-{i:04}", labels=labels))
-        cluster = cluster.with_node_status(
-            NodeStatus(f"node-{i:04}", condition=Condition.READY, facts=facts, index=i)
+        cluster = editing.with_node_spec(cluster, NodeSpec(f"node-{i:04}", labels=labels))
+        cluster = editing.with_node_status(
+            cluster, NodeStatus(f"node-{i:04}", condition=Condition.READY, facts=facts, index=i)
         )
     for number in range(SERVICES):
         cluster = _with_service(cluster, number)
@@ -57,9 +58,10 @@ def _with_service(cluster: Cluster, number: int) -> Cluster:
         containers=(ContainerSpec(image="web:1", resources=resources),), placement=placement
     )
     spec = ServiceSpec(replicas=TASKS, template=template, priority=number % 3)
-    cluster = cluster.with_revision(Revision(name, 1, template)).with_service(Service(name, spec, birth=1))
+    cluster = editing.with_revision(cluster, Revision(name, 1, template))
+    cluster = editing.with_service(cluster, Service(name, spec, birth=1))
     for slot in range(1, TASKS + 1):
-        cluster = cluster.with_task(Task(TaskId("default", name.name, 1, slot, 1), 1))
+        cluster = editing.with_task(cluster, Task(TaskId("default", name.name, 1, slot, 1), 1))
     return cluster
 
 

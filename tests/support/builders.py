@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from controlplane.cluster import editing
 from controlplane.cluster.snapshot import Cluster
 from orch.model.container import ContainerSpec, ResourceAmounts, ResourceSpec
 from orch.model.names import ServiceName, TaskId
@@ -159,19 +160,19 @@ def with_part(cluster: Cluster, part: Part) -> Cluster:
     """One more part, new or changed."""
     match part:
         case NodeSpec():
-            return cluster.with_node_spec(part)
+            return editing.with_node_spec(cluster, part)
         case NodeStatus():
-            return cluster.with_node_status(part)
+            return editing.with_node_status(cluster, part)
         case Revision():
-            return cluster.with_revision(part)
+            return editing.with_revision(cluster, part)
         case Service():
-            return cluster.with_service(part)
+            return editing.with_service(cluster, part)
         case Rollout():
-            return cluster.with_rollout(part)
+            return editing.with_rollout(cluster, part)
         case Task():
-            return cluster.with_task(part)
+            return editing.with_task(cluster, part)
         case TaskStatus():
-            return cluster.with_status(part)
+            return editing.with_status(cluster, part)
 
 
 def reported(cluster: Cluster, task: TaskId, state: TaskState, **words: Any) -> Cluster:
@@ -181,6 +182,6 @@ def reported(cluster: Cluster, task: TaskId, state: TaskState, **words: Any) -> 
     assert desired is not None
     before = known or TaskStatus(task, desired.node, state)
     ready = words.pop("ready", state is TaskState.RUNNING)
-    return cluster.with_status(
-        replace(before, state=state, ready=ready, sequence=before.sequence + 1, **words)
+    return editing.with_status(
+        cluster, replace(before, state=state, ready=ready, sequence=before.sequence + 1, **words)
     )

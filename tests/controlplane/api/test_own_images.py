@@ -3,7 +3,7 @@
 import pytest
 
 from controlplane.api import own_images
-from controlplane.cluster import snapshot
+from controlplane.cluster import editing, snapshot
 from orch.manifest import document
 from orch.model.container import ContainerSpec
 from orch.model.names import ObjectName
@@ -55,6 +55,6 @@ def test_what_revisions_run_of_the_clusters_own_images_is_known_by_its_digest() 
     cluster = snapshot.Cluster()
     for number, image in enumerate(images, 1):
         template = TaskTemplate(containers=(ContainerSpec(name="main", image=image),))
-        cluster = cluster.with_revision(Revision(web, number, template, created_at=0.0))
+        cluster = editing.with_revision(cluster, Revision(web, number, template, created_at=0.0))
 
     assert own_images.run_by(cluster) == {("shop/web", DIGEST)}

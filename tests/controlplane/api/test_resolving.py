@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from controlplane.api.resolving import Resolver
-from controlplane.cluster import snapshot
+from controlplane.cluster import editing, snapshot
 from controlplane.loop.clock import SystemClock
 from orch.manifest import document
 from orch.model.config import Secret
@@ -79,7 +79,7 @@ def images(documents: list[document.Written]) -> list[str]:
 
 def running(documents: list[document.Written]) -> snapshot.Cluster:
     (one,) = (each.value for each in documents if isinstance(each.value, document.ServiceDocument))
-    return snapshot.Cluster().with_service(Service(NAME, one.spec))
+    return editing.with_service(snapshot.Cluster(), Service(NAME, one.spec))
 
 
 async def test_every_tag_becomes_a_digest_and_is_asked_for_once() -> None:
@@ -162,7 +162,7 @@ async def test_the_credentials_of_the_namespace_are_shown() -> None:
             [service, document.Written("", elsewhere)], snapshot.Cluster()
         )
         resolver.opened = lambda _: data
-        known = snapshot.Cluster().with_secret(Secret(given.name, type="registry"))
+        known = editing.with_secret(snapshot.Cluster(), Secret(given.name, type="registry"))
         stored, _ = await resolver.resolved([service], known)
 
     assert images(with_it) == images(stored) == [f"{host}/web:1@{tags.digest}"]

@@ -1,6 +1,6 @@
 """What the picture would be."""
 
-from controlplane.cluster import change
+from controlplane.cluster import change, editing
 from controlplane.cluster.after import after
 from orch.model.event import EventType
 from orch.model.names import TaskId
@@ -33,7 +33,8 @@ def test_a_retired_task_is_to_stop_and_says_why() -> None:
 
 def test_a_forgotten_task_takes_its_claims_along_but_not_those_of_its_heir() -> None:
     cluster = a_cluster(a_service(), a_task(1, node="n1", state=TaskState.COMPLETE), a_task(1, 2, node="n1"))
-    cluster = cluster.with_claim("n1/0.0.0.0:80/tcp", NEXT).with_claim("n1/0.0.0.0:81/tcp", ONE)
+    cluster = editing.with_claim(cluster, "n1/0.0.0.0:80/tcp", NEXT)
+    cluster = editing.with_claim(cluster, "n1/0.0.0.0:81/tcp", ONE)
 
     then = after(cluster, [change.ForgetTask(ONE)], 5.0)
 

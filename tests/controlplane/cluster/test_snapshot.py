@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from controlplane.cluster import editing
 from controlplane.cluster.snapshot import Cluster
 from orch.model.names import TaskId
 from orch.model.resources import Resources
@@ -41,8 +42,8 @@ def test_forgetting_a_finished_task_gives_nothing_back_twice() -> None:
     cluster = a_cluster(a_node("n1"), BIG, a_task(1, node="n1", state=TaskState.FAILED))
 
     for order in ("task first", "status first"):
-        gone = cluster.without_task(ONE) if order == "task first" else cluster.without_status(ONE)
-        gone = gone.without_status(ONE).without_task(ONE)
+        first = editing.without_task if order == "task first" else editing.without_status
+        gone = editing.without_task(editing.without_status(first(cluster, ONE), ONE), ONE)
         assert gone.allocated_on("n1") == Resources()
         assert not gone.tasks_on("n1")
         assert not gone.tasks
@@ -104,10 +105,10 @@ def test_a_task_on_a_node_that_nobody_knows_is_lost() -> None:
 
 
 def test_guards_know_the_last_write_of_every_key() -> None:
-    cluster = Cluster().at(5, {"/orch/a": 4, "/orch/b": 5})
+    cluster = editing.at(Cluster(), 5, {"/orch/a": 4, "/orch/b": 5})
 
     assert (cluster.revision, dict(cluster.modified)) == (5, {"/orch/a": 4, "/orch/b": 5})
-    assert dict(cluster.at(6, {"/orch/a": None}).modified) == {"/orch/b": 5}
+    assert dict(editing.at(cluster, 6, {"/orch/a": None}).modified) == {"/orch/b": 5}
 
 
 def test_an_edit_leaves_the_picture_it_came_from_alone() -> None:

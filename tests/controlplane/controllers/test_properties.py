@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from controlplane.cluster import editing
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import wants
 from controlplane.controllers.decide import NO_BOUND
@@ -140,7 +141,7 @@ class AnyDay(RuleBasedStateMachine):
     def delete(self) -> None:
         self.past_lives |= self.world.used
         service = self.world.cluster.services[WEB]
-        self.world.cluster = self.world.cluster.with_service(replace(service, deleted=True))
+        self.world.cluster = editing.with_service(self.world.cluster, replace(service, deleted=True))
 
     @precondition(lambda self: self.is_deleted)
     @rule(fate=FATES)
@@ -151,7 +152,9 @@ class AnyDay(RuleBasedStateMachine):
     @rule(node=NODE, availability=st.sampled_from(list(Availability)))
     def cordon_drain_or_free(self, node, availability) -> None:
         spec = self.world.cluster.nodes[node].spec
-        self.world.cluster = self.world.cluster.with_node_spec(replace(spec, availability=availability))
+        self.world.cluster = editing.with_node_spec(
+            self.world.cluster, replace(spec, availability=availability)
+        )
 
     # ── nodes and time ───────────────────────────────────────────────────────────────────────────────────
 
@@ -186,7 +189,7 @@ class AnyDay(RuleBasedStateMachine):
         ready = sorted(task.id for task in cluster.all_tasks() if cluster.is_ready(task))
         if ready:
             status = cluster.statuses[data.draw(st.sampled_from(ready))]
-            self.world.cluster = cluster.with_status(replace(status, ready=False))
+            self.world.cluster = editing.with_status(cluster, replace(status, ready=False))
 
     @rule()
     def decide(self) -> None:
@@ -215,11 +218,11 @@ class AnyDay(RuleBasedStateMachine):
         again = Cluster(nodes=cluster.nodes, services=cluster.services, rollouts=cluster.rollouts)
         for revisions in cluster.revisions.values():
             for revision in revisions.values():
-                again = again.with_revision(revision)
+                again = editing.with_revision(again, revision)
         for task in cluster.all_tasks():
-            again = again.with_task(task)
+            again = editing.with_task(again, task)
         for status in cluster.statuses.values():
-            again = again.with_status(status)
+            again = editing.with_status(again, status)
         assert again.by_node == cluster.by_node
         for name, node in cluster.nodes.items():
             assert again.allocated_on(name) == cluster.allocated_on(name)

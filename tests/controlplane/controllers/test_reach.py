@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from controlplane.cluster import editing
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import endpoints, reach
 from orch.model.config import Namespace
@@ -17,8 +18,8 @@ def the_service(said: NetworkSpec) -> Service:
 
 
 def cluster(said: NetworkSpec, namespace: str) -> Cluster:
-    found = a_cluster(a_service()).with_service(the_service(said))
-    return found.with_namespace(Namespace("default", network=namespace))
+    found = editing.with_service(a_cluster(a_service()), the_service(said))
+    return editing.with_namespace(found, Namespace("default", network=namespace))
 
 
 def allowed(said: NetworkSpec, namespace: str) -> tuple[str, ...]:

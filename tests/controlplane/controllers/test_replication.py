@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from controlplane.cluster import change
+from controlplane.cluster import change, editing
 from controlplane.cluster.after import after
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import node_loss, replication
@@ -178,7 +178,7 @@ def test_a_task_that_may_exist_only_once_is_replaced_when_its_node_says_it_stopp
 
 
 def test_the_task_of_a_node_that_was_removed_is_replaced_whatever_the_policy() -> None:
-    cluster = lost("wait").without_node("n1")
+    cluster = editing.without_node(lost("wait"), "n1")
 
     assert words(next(replication.decide(cluster, WEB, NOW)), NOW) == "retire web.1.1: n1 was removed"
 
@@ -277,7 +277,7 @@ def test_a_deleted_service_is_forgotten_when_its_last_task_has_stopped() -> None
     world = World(a_cluster(a_node("n1"), a_service(replicas=2)), now=NOW)
     world.settle()
     service = world.cluster.services[WEB]
-    world.cluster = world.cluster.with_service(replace(service, deleted=True))
+    world.cluster = editing.with_service(world.cluster, replace(service, deleted=True))
 
     world.settle()
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.cluster import change
+from controlplane.cluster import change, editing
 from orch.model.names import TaskId
 from orch.model.node import Taint
 from orch.model.policy import CanaryStep
@@ -31,7 +31,9 @@ def apply(world: World, revision: int, **service: object) -> None:
 
 def order(world: World, **orders: object) -> None:
     service = world.cluster.services[WEB]
-    world.cluster = world.cluster.with_service(replace(service, orders=replace(service.orders, **orders)))
+    world.cluster = editing.with_service(
+        world.cluster, replace(service, orders=replace(service.orders, **orders))
+    )
 
 
 def rollout(world: World):
@@ -128,10 +130,11 @@ def test_a_broken_revision_pauses_where_the_policy_says_so() -> None:
 def test_a_rollback_that_fails_pauses_and_never_loops() -> None:
     world = a_world(max_surge="0", max_unavailable="1")
     world.behaves = lambda _: None
-    world.cluster = world.cluster.with_status(
+    world.cluster = editing.with_status(
+        world.cluster,
         replace(
             world.cluster.statuses[TaskId("default", "web", 1, 1, 1)], state=TaskState.FAILED, ready=False
-        )
+        ),
     )
     apply(world, 2, max_surge="0", max_unavailable="1")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from controlplane.cluster import editing
 from controlplane.cluster.after import after
 from controlplane.cluster.change import ForgetService, GiveAddress, Waiting
 from controlplane.cluster.snapshot import Cluster
@@ -15,7 +16,7 @@ API = ServiceName("default", "api")
 
 def in_range(service_range: str, *parts: object) -> Cluster:
     cluster = a_cluster(*parts)
-    return cluster.with_identity(replace(ClusterIdentity("c"), service_range=service_range))
+    return editing.with_identity(cluster, replace(ClusterIdentity("c"), service_range=service_range))
 
 
 def given(cluster: Cluster, name: ServiceName = WEB) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from controlplane.cluster import change
+from controlplane.cluster import change, editing
 from controlplane.cluster.after import after, after_one
 from controlplane.cluster.snapshot import Cluster
 from controlplane.controllers import bounds, slots
@@ -68,8 +68,8 @@ class World:
     def set_node(self, name: str, *, down: bool) -> None:
         node = self.cluster.nodes[name]
         condition = Condition.DOWN if down else Condition.READY
-        self.cluster = self.cluster.with_node_status(
-            replace(node.status, condition=condition, since=self.now)
+        self.cluster = editing.with_node_status(
+            self.cluster, replace(node.status, condition=condition, since=self.now)
         )
 
     def revisions_by_node(self, name: ServiceName = WEB) -> dict[str, list[int]]:
@@ -102,7 +102,7 @@ class World:
 
     def _report(self, status: TaskStatus) -> None:
         if self.cluster.statuses.get(status.id) != status:
-            self.cluster = self.cluster.with_status(status)
+            self.cluster = editing.with_status(self.cluster, status)
 
     # ── the law ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,6 @@
 """A decision becomes groups of operations that may each be the last one written."""
 
-from controlplane.cluster import change
+from controlplane.cluster import change, editing
 from controlplane.loop import edits
 from controlplane.store import codec, keys, port
 from orch.model.event import EventType
@@ -37,7 +37,7 @@ def test_a_task_that_is_created_and_placed_is_written_once_with_its_claims() -> 
 
 
 def test_a_decision_rests_on_the_service_and_the_node_being_as_they_were_seen() -> None:
-    cluster = a_picture().at(9, {keys.service(WEB): 5, keys.node_spec("n1"): 6})
+    cluster = editing.at(a_picture(), 9, {keys.service(WEB): 5, keys.node_spec("n1"): 6})
     plan = edits.plan(cluster, [change.CreateTask(a_task()), change.AssignTask(TASK, "n1")], NOW)
     assert set(edits.guarded(cluster, plan.groups[0]).guards) == {
         port.Unchanged(keys.service(WEB), 5),
@@ -58,7 +58,7 @@ def test_a_memory_saved_twice_is_saved_once_and_first() -> None:
 def test_a_port_that_changes_hands_is_claimed_in_the_next_decision() -> None:
     holder = a_task("n1")
     heir = TaskId("default", "web", 3, 2, 1)
-    cluster = a_picture().with_task(holder).with_claim("n1/:80/tcp", TASK)
+    cluster = editing.with_claim(editing.with_task(a_picture(), holder), "n1/:80/tcp", TASK)
     plan = edits.plan(
         cluster,
         [
@@ -76,7 +76,9 @@ def test_a_port_that_changes_hands_is_claimed_in_the_next_decision() -> None:
 
 
 def test_a_retired_task_keeps_its_place_and_says_why() -> None:
-    plan = edits.plan(a_picture().with_task(a_task("n1")), [change.RetireTask(TASK, "scaled to 0")], NOW)
+    plan = edits.plan(
+        editing.with_task(a_picture(), a_task("n1")), [change.RetireTask(TASK, "scaled to 0")], NOW
+    )
     retired = saved(plan, TASK)
     assert (retired.wanted, retired.node, retired.cause, retired.stop_at) == (
         Wanted.STOP,
@@ -94,7 +96,9 @@ def test_events_and_reasons_are_not_written_with_the_decision() -> None:
 
 def test_an_event_is_told_only_when_what_it_tells_of_is_in_the_store() -> None:
     told = change.Tell(EventType.NORMAL, "Scaled", "service/web", "default", "to 3")
-    plan = edits.plan(a_picture().with_task(a_task("n1")), [change.RetireTask(TASK, "scaled"), told], NOW)
+    plan = edits.plan(
+        editing.with_task(a_picture(), a_task("n1")), [change.RetireTask(TASK, "scaled"), told], NOW
+    )
     assert plan.tellings == (edits.Telling(told, after=1),)
 
 

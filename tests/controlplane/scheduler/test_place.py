@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.cluster import change
+from controlplane.cluster import change, editing
 from controlplane.cluster.after import after
 from controlplane.cluster.snapshot import Cluster
 from controlplane.scheduler import explain, place
@@ -205,7 +205,7 @@ def test_the_port_of_a_finished_task_is_taken_over_and_that_of_a_stopping_one_is
     for state, goes in ((TaskState.COMPLETE, True), (TaskState.STOPPING, False)):
         old = a_task(1, 1, node="n1", state=state, stopping=True)
         cluster = a_cluster(a_node("n1"), a_service(template=template), old, a_task(1, 2))
-        cluster = cluster.with_claim("n1/0.0.0.0:80/tcp", TaskId("default", "web", 1, 1, 1))
+        cluster = editing.with_claim(cluster, "n1/0.0.0.0:80/tcp", TaskId("default", "web", 1, 1, 1))
 
         assert (placed(cluster)["web.1"] == "n1") is goes
 
