@@ -7,6 +7,7 @@ opens it again: what belongs to a recorded task is kept, what does not is remove
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
@@ -20,8 +21,9 @@ from agent.network.peering import Underlay
 from agent.network.peers import Peers
 from agent.network.policy import policy
 from agent.network.pool import Pool
+from agent.network.publishing import Publishing
 from agent.network.records import Record, Records
-from agent.network.services.reserved import RoutePorts, why_not
+from agent.network.services.reserved import RoutePorts
 from agent.network.topology import RemoveSlot, Slot
 from agent.network.workbench import Workbench
 from orch.model.assignment import EndpointSection
@@ -59,6 +61,7 @@ class Network:
         self._pool = pool
         self._addresses = addresses
         self._firewall = firewall
+        self._publishing = Publishing(firewall)
         self._policy = policy_
         self._resolver = resolver
         self._given: dict[str, Record] = {}
@@ -158,14 +161,14 @@ class Network:
             record = self._given.get(task)
             if record is None:
                 raise NetworkError(f"cannot publish ports of {task}: it is not attached")
-            before, after = _doors(record), _doors(Record(task, record.addresses, tuple(published)))
-            self._check_free(after, before)
-            self._set_doors(before, after)
-            self._keep(Record(task, record.addresses, tuple(published)))
+            wanted = replace(record, published=tuple(published))
+            self._publishing.check(record, wanted)
+            self._keep(wanted)
+            self._publishing.change(record, wanted)
             try:
                 await self._firewall.commit()
             except BaseException:
-                self._set_doors(after, before)
+                self._publishing.change(wanted, record)
                 self._keep(record)
                 raise
 
@@ -174,8 +177,9 @@ class Network:
         async with self._turn(task):
             record = self._given.get(task)
             if record is not None and record.published:
-                self._set_doors(_doors(record), {})
-                self._keep(Record(task, record.addresses))
+                shut = replace(record, published=())
+                self._publishing.change(record, shut)
+                self._keep(shut)
             await self._firewall.commit()
 
     async def set_peers(self, peers: Sequence[Peer]) -> None:
@@ -285,7 +289,7 @@ class Network:
             if record.addresses and all(map(self._is_ours, record.addresses)):
                 self._given[record.task] = record
                 self._addresses.keep(record.addresses)
-                self._set_doors({}, _doors(record))
+                self._publishing.change(replace(record, published=()), record)
             else:
                 self._records.forget(record.task)
         await self._firewall.commit()
@@ -316,30 +320,6 @@ class Network:
         self._records.write(record)
         self._given[record.task] = record
 
-    def _check_free(
-        self, wanted: Mapping[rules.Door, rules.Target], own: Mapping[rules.Door, rules.Target]
-    ) -> None:
-        others = self._firewall.doors().keys() - own.keys()
-        for door in wanted:
-            taken = rules.overlapping(door, others)
-            if taken is not None:
-                raise NetworkError(
-                    f"port {taken.host_ip or '*'}:{taken.port}/{taken.protocol} of this node is published by "
-                    "another task: choose another host port"
-                )
-            if door not in own and self._firewall.is_reserved(door):
-                raise NetworkError(why_not(door))
-            if door not in own:
-                ports.check_free(door)
-
-    def _set_doors(
-        self, before: Mapping[rules.Door, rules.Target], after: Mapping[rules.Door, rules.Target]
-    ) -> None:
-        for door in before:
-            self._firewall.shut_door(door)
-        for door, target in after.items():
-            self._firewall.open_door(door, target)
-
     def _attached(self, record: Record) -> Attached:
         slot = Slot(record.addresses)
         return Attached(
@@ -352,17 +332,6 @@ class Network:
 
     def _is_ours(self, address: str) -> bool:
         return any(subnet.holds(address) for subnet in self._subnets)
-
-
-def _doors(record: Record) -> dict[rules.Door, rules.Target]:
-    """Where the ports of a task lead; the packet rules know IPv4 so far."""
-    address = next(each for each in record.addresses if ":" not in each)
-    return {
-        rules.Door(each.host_ip.replace(ports.ANYWHERE, ""), each.protocol, each.host_port): rules.Target(
-            address, each.target_port
-        )
-        for each in record.published
-    }
 
 
 def _place(subnets: Sequence[Subnet], cluster_range: str, service_range: str) -> rules.Place:
