@@ -5,6 +5,7 @@ opens it again: what belongs to a recorded task is kept, what does not is remove
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -179,7 +180,9 @@ class Network:
             if record is not None and record.published:
                 shut = replace(record, published=())
                 self._publishing.change(record, shut)
-                self._keep(shut)
+                self._given[task] = shut
+                with contextlib.suppress(OSError):  # a full disk keeps nobody's task from ending
+                    self._records.write(shut)
             await self._firewall.commit()
 
     async def set_peers(self, peers: Sequence[Peer]) -> None:

@@ -91,7 +91,7 @@ async def main(settings: dict) -> None:
         call, *arguments = json.loads(line)
         try:
             say({"result": await obey(network, call, arguments)})
-        except attachment.NetworkError as error:
+        except (attachment.NetworkError, OSError) as error:
             say({"error": str(error)})
         if call in {"close", "cleanup"}:
             return

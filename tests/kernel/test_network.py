@@ -166,6 +166,25 @@ def test_a_port_that_another_task_has_is_refused_by_name(node: Node) -> None:
     node.publish("two", Published("", 8080, 80, "udp"))
 
 
+def test_a_disk_that_takes_no_record_keeps_ports_neither_half_open_nor_open(
+    node: Node, machines: list[Machine]
+) -> None:
+    task = node.attach("web")
+    in_the_way = node.folder / "state" / "network" / "web.new"
+    in_the_way.mkdir()
+    with pytest.raises(NetworkError, match=r"web\.new"):
+        node.publish("web", Published("", 8080, 80, "tcp"))
+    in_the_way.rmdir()
+    node.publish("web", Published("", 8080, 80, "tcp"))
+
+    in_the_way.mkdir()
+    node.call("unpublish", "web")
+    in_the_way.rmdir()
+
+    with serving(task.netns, 80, "web"), pytest.raises(AssertionError, match="refused"):
+        ask(machines[2].netns, machines[0].address, 8080)
+
+
 def test_a_task_cannot_reach_what_listens_on_the_nodes_loopback(node: Node, machines: list[Machine]) -> None:
     task = node.attach("web")
     run_in(task.netns, "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
