@@ -16,7 +16,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from agent.routes import control, seen
+from agent.routes import inspection, seen
 from agent.routes.config import MOST_CONNECTIONS, Places
 
 PROGRAM = "haproxy"
@@ -141,10 +141,9 @@ async def _begun(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS):
             while process.poll() is None:
-                with contextlib.suppress(control.Refused, ValueError):
-                    info = seen.info(await control.ask(Path(places.socket), "show info"))
-                    if (info.pid, info.structure) == (process.pid, structure):
-                        return info
+                info = await inspection.info(Path(places.socket))
+                if info and (info.pid, info.structure) == (process.pid, structure):
+                    return info
                 await asyncio.sleep(pause)  # it tells nobody when it has begun
                 pause = min(pause * 1.5, _LAST_LOOK_SECONDS)
     process.kill()

@@ -9,10 +9,10 @@ import dataclasses
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
-from agent.routes import asking, config, control, decide, listening, ports, process, seen
+from agent.routes import asking, config, control, decide, files, inspection, listening, ports, process, seen
 from agent.routes.wanted import Wanted
 from orch.model.assignment import EndpointSection
 from orch.model.names import ObjectName
@@ -76,9 +76,8 @@ class Proxy:
         """Requests since this was asked before of which nothing could be told: nobody read for too long."""
         if self._pid is None:
             return 0
-        try:
-            info = seen.info(await control.ask(self._socket, "show info"))
-        except (control.Refused, ValueError):
+        info = await inspection.info(self._socket)
+        if info is None:
             return 0
         before = self._dropped.get(info.pid, 0)
         self._dropped = {info.pid: info.dropped_logs}
@@ -114,7 +113,7 @@ class Proxy:
             self._places = await asyncio.to_thread(self._open_places)
         now = self._seen if self._pid is not None else None
         if now is None:
-            now = await self._look() if self._pid is not None else seen.Seen()
+            now = await inspection.look(self._places, self._wanted) if self._pid is not None else seen.Seen()
         steps = decide.decide(self._wanted, now, self._places)
         if any(isinstance(each, decide.Reload) for each in steps):
             await self._renew()
@@ -157,12 +156,12 @@ class Proxy:
             await self._renew()
             return
         self._seen = decide.after(self._wanted, now, self._places)
-        await asyncio.to_thread(self._write)
+        await asyncio.to_thread(files.write, self._places, self._wanted)
 
     async def _renew(self) -> None:
         """A new process takes over."""
         self._seen = None
-        await asyncio.to_thread(self._write)
+        await asyncio.to_thread(files.write, self._places, self._wanted)
         before = self._pid
         structure = config.structure(self._wanted, self._places)
         self._forget()  # it will end, and not by itself
@@ -180,45 +179,9 @@ class Proxy:
 
     async def _adopt(self) -> None:
         """One that runs from before."""
-        with contextlib.suppress(control.Refused, ValueError):
-            info = seen.info(await control.ask(self._socket, "show info"))
+        if info := await inspection.info(self._socket):
             self._seen = None
             self._watch(info.pid)
-
-    async def _look(self) -> seen.Seen:
-        """What it is, by its own word; of certificates it does not say what is in them, so they are told again."""
-        try:
-            info = seen.info(await control.ask(self._socket, "show info"))
-            servers = seen.servers(await control.ask(self._socket, "show servers state"))
-            maps = {}
-            for name in config.maps(self._wanted):
-                maps[name] = seen.entries(
-                    await control.ask(self._socket, f"show map {self._places.map(name)}")
-                )
-            listed = await control.ask(self._socket, "show ssl cert")
-        except (control.Refused, ValueError):
-            return seen.Seen()
-        mark = self._places.certificates
-        files = [line for line in listed.splitlines() if line.startswith(mark)]
-        return seen.Seen(info.structure, servers, maps, dict.fromkeys(files, ""))
-
-    def _write(self) -> None:
-        """All files, so that a process which begins now is as it should be. Keys lie in a tmpfs of root's."""
-        places, wanted = self._places, self._wanted
-        jail, keys = Path(places.jail), Path(places.certificates)
-        jail.mkdir(mode=0o755, parents=True, exist_ok=True)
-        keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, entries in config.maps(wanted).items():
-            _put(Path(places.map(name)), config.map_text(entries))
-        files = {Path(places.certificate(each.name)): each for each in wanted.certificates}
-        for path, each in files.items():
-            _put(path, each.pem, 0o400)
-        for path in set(keys.glob("*.pem")) - files.keys():
-            path.unlink(missing_ok=True)
-        lines = [config.certificate_line(places, each) for each in wanted.certificates]
-        _put(Path(places.certificate_list), "".join(f"{line}\n" for line in lines))
-        _put(Path(places.config), config.text(wanted, places))
-        process.tidy_log(places)
 
     async def _stop(self) -> None:
         """Nobody is led anywhere any more: it ends with its last connection."""
@@ -274,7 +237,8 @@ class Proxy:
             gone: set[tuple[str, str]] = set()
             try:
                 for backend, names in decide.draining(self._seen).items():
-                    gone |= {(backend, name) for name in await self._left(backend, names)}
+                    left = await inspection.let_go(self._socket, backend, names)
+                    gone |= {(backend, name) for name in left}
             except control.Refused as refusal:
                 _log.warning("%s", refusal)
                 self._seen = None
@@ -282,17 +246,6 @@ class Proxy:
             self._seen = _without(self._seen, gone)
             if decide.draining(self._seen):
                 self._later(LEAVE_SECONDS, self._let_go)
-
-    async def _left(self, backend: str, names: Iterable[str]) -> list[str]:
-        used = seen.used_now(await control.ask(self._socket, f"show servers conn {backend}"))
-        gone = []
-        for name in names:
-            if used.get(name, 0) == 0:
-                await control.ask(self._socket, f"set server {backend}/{name} state maint")
-                said = await control.ask(self._socket, f"del server {backend}/{name}")
-                if "Server deleted" in said or "No such server" in said:
-                    gone.append(name)
-        return gone
 
     def _later(self, seconds: float, what: Callable[[], Coroutine[None, None, None]]) -> None:
         """Once for each thing, as soon as anybody asked for it."""
@@ -337,15 +290,3 @@ def _without(now: seen.Seen, gone: set[tuple[str, str]]) -> seen.Seen:
         for backend, there in now.servers.items()
     }
     return seen.Seen(now.structure, servers, now.maps, now.certificates)
-
-
-def _put(path: Path, text: str, mode: int = 0o600) -> None:
-    """Whole or not at all; left alone where it is so already."""
-    with contextlib.suppress(OSError):
-        if path.read_text() == text:
-            return
-    half = path.with_name(path.name + ".new")
-    half.unlink(missing_ok=True)
-    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "w") as file:
-        file.write(text)
-    half.replace(path)
