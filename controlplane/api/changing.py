@@ -3,9 +3,11 @@
 Any control plane may do this: the writes are guarded by what they were decided on, and need no leader.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.api import (
@@ -61,6 +63,8 @@ class Changing:
     forget_node: Callable[[str], None]
     own_digest: own_images.Digest
     resolver: resolving.Resolver
+    line: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Where who has met a conflict stands, and who comes meanwhile: of many at once, each has its turn."""
 
     async def apply(self, request: Any, context: Any) -> pb.ApplyReply:
         """Everything in the request or nothing. Raises Invalid, StoreError."""
@@ -175,25 +179,30 @@ class Changing:
             raise errors.Invalid(str(error)) from error
         if known is not None:
             return _remembered(*known)
-        for attempt in range(1, ATTEMPTS + 1):
-            draft = admit()
-            reply = pb.ApplyReply(objects=draft.objects, warnings=draft.warnings, received_at=received_at)
-            if not draft.edits:
-                reply.revision = self.picture.cluster.revision
-                return reply
-            try:
-                reply.revision = await self._commit(draft, request_id, reply)
-            except (port.Conflict, port.OutcomeUnknown, port.LeaseLost) as failure:
-                if isinstance(failure, port.LeaseLost):
-                    self.requests.forget_lease()
-                done = await self.requests.done(request_id)
-                if done is not None:
-                    return _remembered(*done)
-                if attempt == ATTEMPTS or (isinstance(failure, port.OutcomeUnknown) and not request_id):
-                    raise
-                await self.picture.wait_change()
-            else:
-                return reply
+        async with contextlib.AsyncExitStack() as turn:
+            stands_in_line = False
+            for attempt in range(1, ATTEMPTS + 1):
+                if not stands_in_line and (attempt > 1 or self.line.locked()):
+                    await turn.enter_async_context(self.line)
+                    stands_in_line = True
+                draft = admit()
+                reply = pb.ApplyReply(objects=draft.objects, warnings=draft.warnings, received_at=received_at)
+                if not draft.edits:
+                    reply.revision = self.picture.cluster.revision
+                    return reply
+                try:
+                    reply.revision = await self._commit(draft, request_id, reply)
+                except (port.Conflict, port.OutcomeUnknown, port.LeaseLost) as failure:
+                    if isinstance(failure, port.LeaseLost):
+                        self.requests.forget_lease()
+                    done = await self.requests.done(request_id)
+                    if done is not None:
+                        return _remembered(*done)
+                    if attempt == ATTEMPTS or (isinstance(failure, port.OutcomeUnknown) and not request_id):
+                        raise
+                    await self.picture.wait_change()
+                else:
+                    return reply
         raise AssertionError("unreachable")
 
     async def _commit(self, draft: Draft, request_id: str, reply: pb.ApplyReply) -> int:
