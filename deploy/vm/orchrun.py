@@ -1,24 +1,20 @@
 """`make test-systemd-orchrun`: orchrun with systemd's cgroup manager, on an emulated machine that boots with it.
 
 A container is a transient scope: its limits are systemd's and the cgroup's, and no unit is left of it. The same
-on cgroup v1. podman and dockerd are this host's, where it has them.
+on cgroup v1.
 """
 
 import json
-import shutil
 import signal
-import subprocess
 import sys
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from deploy.vm import debian, installing, supplies
-from deploy.vm.machine import Machine, MachineFailed
+from deploy.vm import callers, debian, installing, steps, supplies
+from deploy.vm.machine import Machine
 
 ORCHRUN = "orchrun --systemd-cgroup"
 SLICE = "machine.slice"
@@ -31,17 +27,6 @@ _LIMITS = {
     "pids": {"limit": 30},
 }
 _V1_WORDS = ("systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=1")
-_CALLERS = (
-    "podman",
-    "conmon",
-    "dockerd",
-    "docker",
-    "containerd",
-    "containerd-shim-runc-v2",
-    "apparmor_parser",
-)
-_HOST = "/opt/host"
-_DAEMON_WITHIN_SECONDS = 300.0
 
 
 def main(versions: list[str]) -> int:
@@ -54,21 +39,14 @@ def main(versions: list[str]) -> int:
 
 
 def _all_is_so(version: int, disk: Path) -> bool:
-    steps, words = (STEPS, ()) if version == 2 else (V1_STEPS, _V1_WORDS)
+    wanted, words = (STEPS, ()) if version == 2 else (V1_STEPS, _V1_WORDS)
     with tempfile.TemporaryDirectory(dir=supplies.CACHE) as scratch:
         tape = _cargo(Path(scratch))
         with Machine(f"cgroup-v{version}", disk, Path(scratch), tape, words=words) as machine:
             supplies.say(f"booted: cgroup v{version}, {machine.run('systemctl --version | head -n1')}")
-            try:
-                for step in steps:
-                    begun = time.monotonic()
-                    step(machine)
-                    supplies.say(f"ok  {step.__name__.replace('_', ' ')}  ({time.monotonic() - begun:.0f} s)")
-            except (MachineFailed, AssertionError) as failure:
-                supplies.say(f"FAILED  {step.__name__.replace('_', ' ')}\n{failure}")
-                supplies.say(machine.ask("journalctl -b --no-pager -n 40; systemctl list-units '*.scope'")[1])
-                return False
-    return True
+            return steps.are_so(
+                machine, wanted, "journalctl -b --no-pager -n 40; systemctl list-units '*.scope'"
+            )
 
 
 def orchrun_is_installed_and_has_a_bundle(machine: Machine) -> None:
@@ -81,6 +59,7 @@ def orchrun_is_installed_and_has_a_bundle(machine: Machine) -> None:
         "for name in sh sleep cat true; do ln -sf busybox bin/$name; done"
     )
     _bundle(machine)
+    callers.unpack(machine)
 
 
 def a_container_is_a_scope_with_its_limits(machine: Machine) -> None:
@@ -205,87 +184,6 @@ def a_start_costs_so_much(machine: Machine) -> None:
         supplies.say(f"    5 × {words} run: {took}")
 
 
-def podman_keeps_its_containers_in_scopes(machine: Machine) -> None:
-    if machine.ask(f"test -x {_HOST}/bin/podman")[0]:
-        supplies.say("    podman is not on this host: left out")
-        return
-    podman = (
-        f"{_HOST}/bin/podman --cgroup-manager systemd --events-backend none "
-        f"--conmon {_HOST}/bin/conmon --runtime /opt/orch/bin/orchrun"
-    )
-    machine.run(
-        'mkdir -p /etc/containers && echo \'{"default":[{"type":"insecureAcceptAnything"}]}\' '
-        "> /etc/containers/policy.json"
-    )
-    run = "run --log-driver k8s-file --network none --memory 64m --pids-limit 40 --cgroups enabled"
-    name = machine.run(f"{podman} {run} -d --rootfs /root/box/rootfs sleep 1000", 300).splitlines()[-1]
-    unit = f"libpod-{name}.scope"
-    assert machine.run(f"systemctl show -P MemoryMax {unit}") == str(64 << 20)
-    assert machine.run(f"systemctl show -P TasksMax {unit}") == "40"
-    assert machine.run(f"systemctl show -P Slice {unit}") == SLICE
-    assert machine.run(f"{podman} exec {name} cat /proc/self/cgroup") == "0::/"
-    machine.run(f"{podman} update --memory 48m {name} || true")
-    machine.run(f"{podman} rm --force --time 0 {name}", 300)
-    machine.until(f"! systemctl list-units --all --plain --no-legend | grep -q {name}")
-
-
-def dockerd_keeps_its_containers_in_scopes(machine: Machine) -> None:
-    if machine.ask(f"test -x {_HOST}/bin/dockerd && test -x {_HOST}/bin/containerd-shim-runc-v2")[0]:
-        supplies.say("    dockerd is not on this host: left out")
-        return
-    runtimes = {"orchrun": {"path": "/opt/orch/bin/orchrun"}}
-    machine.put(
-        "/etc/docker/daemon.json",
-        json.dumps(
-            {
-                "runtimes": runtimes,
-                "default-runtime": "orchrun",
-                "exec-opts": ["native.cgroupdriver=systemd"],
-                "storage-driver": "vfs",
-                "bridge": "none",
-                "iptables": False,
-                "ip6tables": False,
-            }
-        ),
-    )
-    machine.run(f"ln -sf /opt/orch/bin/orchrun {_HOST}/bin/runc")  # it will not begin without one
-    machine.put("/etc/apparmor/parser.conf", "")  # else it warns, and dockerd takes that for a version
-    machine.run(
-        f"systemd-run --quiet --unit=dockerd --setenv=PATH={_HOST}/bin:$PATH "
-        f"--property=Delegate=yes --property=KillMode=process {_HOST}/bin/dockerd"
-    )
-    docker = f"{_HOST}/bin/docker"
-    try:
-        machine.until(f"{docker} version", _DAEMON_WITHIN_SECONDS)
-    except MachineFailed as failure:
-        raise MachineFailed(
-            f"{failure}\n{machine.ask('journalctl --no-pager -n 60 -u dockerd')[1]}"
-        ) from None
-    assert (
-        machine.run(f"{docker} info --format '{{{{.CgroupDriver}}}} {{{{.CgroupVersion}}}}'") == "systemd 2"
-    )
-    machine.run(f"tar -C /root/box/rootfs -c . | {docker} import - box:1", 300)
-    run = f"{docker} run --network none --memory 64m --pids-limit 40 --cpu-shares 512"
-    name = machine.run(f"{run} -d box:1 sleep 1000", 300).splitlines()[-1]
-    unit = f"docker-{name}.scope"
-    assert machine.run(f"systemctl show -P MemoryMax {unit}") == str(64 << 20)
-    assert machine.run(f"systemctl show -P TasksMax {unit}") == "40"
-    assert machine.run(f"systemctl show -P CPUWeight {unit}") == "20"
-    assert machine.run(f"systemctl show -P Slice {unit}") == "system.slice"
-    assert machine.run(f"{docker} exec {name} cat /proc/self/cgroup", 300) == "0::/"
-    if machine.ask(f"test -x {_HOST}/bin/apparmor_parser")[0] == 0:
-        label = machine.run(f"{docker} exec {name} cat /proc/1/attr/current /proc/self/attr/current", 300)
-        assert label.splitlines() == ["docker-default (enforce)"] * 2, label
-    machine.run(f"{docker} update --memory 48m --memory-swap 48m {name}", 300)
-    assert machine.run(f"systemctl show -P MemoryMax {unit}") == str(48 << 20)
-    machine.run(f"{docker} pause {name} && {docker} unpause {name}", 300)
-    code, said = machine.ask(f"{run} --rm box:1 sh -c 'echo here; exit 7'", 300)
-    assert (code, said.strip()) == (7, "here")
-    machine.run(f"{docker} rm --force {name}", 300)
-    machine.until(f"! systemctl list-units --all --plain --no-legend | grep -q {name}")
-    machine.run("systemctl stop dockerd", 300)
-
-
 def a_scope_of_v1_has_its_limits(machine: Machine) -> None:
     _begin(machine, "run --detach")
     assert _shown(machine, "ActiveState", "MemoryLimit", "TasksMax") == {
@@ -310,7 +208,7 @@ COMMON = (
     what_stops_the_scope_ends_the_container,
     a_failed_start_leaves_no_unit,
 )
-STEPS: tuple[Callable[[Machine], None], ...] = (
+STEPS: tuple[steps.Step, ...] = (
     orchrun_is_installed_and_has_a_bundle,
     a_container_is_a_scope_with_its_limits,
     a_daemon_reload_undoes_nothing,
@@ -321,10 +219,10 @@ STEPS: tuple[Callable[[Machine], None], ...] = (
     a_unit_that_failed_before_makes_room,
     the_message_bus_does_where_systemds_own_socket_is_hidden,
     a_start_costs_so_much,
-    podman_keeps_its_containers_in_scopes,
-    dockerd_keeps_its_containers_in_scopes,
+    callers.podman_keeps_its_containers_in_scopes,
+    callers.dockerd_keeps_its_containers_in_scopes,
 )
-V1_STEPS: tuple[Callable[[Machine], None], ...] = (
+V1_STEPS: tuple[steps.Step, ...] = (
     orchrun_is_installed_and_has_a_bundle,
     a_scope_of_v1_has_its_limits,
     delete_leaves_no_unit,
@@ -337,18 +235,8 @@ def _cargo(to: Path) -> Path:
     tape = to / "cargo.tar"
     with tempfile.TemporaryDirectory(dir=to) as scratch, tarfile.open(tape, "w") as archive:
         archive.add(debian.wheel(Path(scratch)), "orch-0.1.0-py3-none-any.whl")
-        programs = [found for found in map(shutil.which, _CALLERS) if found]
-        for program in programs:
-            archive.add(program, f"host/bin/{Path(program).name}")
-        for library in sorted({one for program in programs for one in _libraries(program)}):
-            archive.add(Path(library).resolve(), f"host/lib/{Path(library).name}")
+        callers.pack(archive)
     return tape
-
-
-def _libraries(program: str) -> list[str]:
-    said = subprocess.run(["ldd", program], check=False, capture_output=True, text=True).stdout
-    found = [line.split("=>")[1].split()[0] for line in said.splitlines() if "=> /" in line]
-    return [path for path in found if not Path(path).name.startswith(("libc.so", "ld-linux"))]
 
 
 def _bundle(machine: Machine) -> None:
@@ -368,10 +256,6 @@ def _bundle(machine: Machine) -> None:
     config["linux"]["cgroupsPath"] = "/box/plain"
     machine.put("/root/path/config.json", json.dumps(config))
     machine.put("/root/plain/config.json", json.dumps(config))
-    machine.run(
-        f"test ! -d /root/cargo/host || "
-        f"{{ mv /root/cargo/host {_HOST} && echo {_HOST}/lib > /etc/ld.so.conf.d/host.conf && ldconfig; }}"
-    )
 
 
 def _begin(machine: Machine, words: str) -> None:

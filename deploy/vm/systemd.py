@@ -7,14 +7,12 @@ there again after a reboot.
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from deploy.vm import debian, installing, supplies
-from deploy.vm.machine import Machine, MachineFailed
+from deploy.vm import debian, installing, steps, supplies
+from deploy.vm.machine import Machine
 
 ADDRESS = "192.0.2.10"
 TASKS = "/orch.slice/orch-tasks.service"
@@ -36,16 +34,7 @@ def main() -> int:
             supplies.say(
                 "booted: " + machine.run("systemctl is-system-running --wait; uname -r").replace("\n", ", ")
             )
-            try:
-                for step in STEPS:
-                    begun = time.monotonic()
-                    step(machine)
-                    supplies.say(f"ok  {step.__name__.replace('_', ' ')}  ({time.monotonic() - begun:.0f} s)")
-            except (MachineFailed, AssertionError) as failure:
-                supplies.say(f"FAILED  {step.__name__.replace('_', ' ')}\n{failure}")
-                supplies.say(machine.ask("journalctl -b --no-pager -n 60 -u 'orch-*'")[1])
-                return 1
-    return 0
+            return 0 if steps.are_so(machine, STEPS, "journalctl -b --no-pager -n 60 -u 'orch-*'") else 1
 
 
 def orch_is_installed_as_the_page_says(machine: Machine) -> None:
@@ -139,7 +128,7 @@ def after_a_reboot_containers_are_back(machine: Machine) -> None:
     assert "failed" not in machine.run("journalctl -b -1 --no-pager -o cat -u orch-tasks")
 
 
-STEPS: tuple[Callable[[Machine], None], ...] = (
+STEPS: tuple[steps.Step, ...] = (
     orch_is_installed_as_the_page_says,
     systemd_finds_nothing_wrong_with_the_units,
     a_service_is_deployed_and_healthy,
