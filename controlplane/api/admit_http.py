@@ -10,23 +10,33 @@ from controlplane.cluster import snapshot
 from orch.model.names import ServiceName
 from orch.model.service import Service
 
+Clash = tuple[ServiceName, int, str, ServiceName]
+"""Who publishes which port, where nodes serve which routes, of whom."""
 USUAL = {80: "HTTP", 443: "HTTPS"}
 """Of a cluster that has no node yet."""
 
 
 def check(draft: Draft) -> None:
-    """Of all services as they are once the change is made; only what this change brings about is refused."""
-    after = draft.services_after()
-    for scheme, ports in sorted(_served(draft.cluster).items()):
-        routed = [name for name, each in sorted(after.items()) if _has_routes(each, scheme)]
-        for publisher, port in _published(after, ports):
-            meant = routed if publisher in draft.services else sorted(draft.services.intersection(routed))
-            if meant:
-                draft.refuse_service(
-                    publisher,
-                    f"port {port}/tcp is published, but the nodes serve {scheme} routes there, those of service "
-                    f"{meant[0]}: publish another port, or reach {publisher} by a route, too",
-                )
+    """Of all services as they are once the change is made; what stood so before it is left alone."""
+    clashes = set(_clashes(draft, draft.services_after()))
+    if clashes:
+        clashes -= set(_clashes(draft, draft.services_before()))
+    told: set[tuple[ServiceName, int]] = set()
+    for publisher, port, scheme, routed in sorted(clashes):
+        if (publisher, port) not in told:
+            draft.refuse_service(
+                publisher,
+                f"port {port}/tcp is published, but the nodes serve {scheme} routes there, those of service "
+                f"{routed}: publish another port, or reach {publisher} by a route, too",
+            )
+        told.add((publisher, port))
+
+
+def _clashes(draft: Draft, services: Mapping[ServiceName, Service]) -> Iterator[Clash]:
+    for scheme, ports in _served(draft.cluster).items():
+        if published := list(_published(services, ports)):
+            routed = [name for name, each in services.items() if _has_routes(each, scheme)]
+            yield from ((name, port, scheme, other) for name, port in published for other in routed)
 
 
 def _served(cluster: snapshot.Cluster) -> dict[str, set[int]]:
@@ -45,7 +55,7 @@ def _has_routes(service: Service, scheme: str) -> bool:
 
 
 def _published(after: Mapping[ServiceName, Service], ports: set[int]) -> Iterator[tuple[ServiceName, int]]:
-    for name, service in sorted(after.items()):
+    for name, service in after.items():
         for port in service.spec.template.ports:
             if port.protocol == "tcp" and port.published in ports:
                 yield name, port.published

@@ -34,12 +34,11 @@ class Draft:
 
     def refuse(self, what: str) -> None:
         """One problem; the rest is still looked at."""
-        self.problems.append(f"{self.source}: {what}" if self.source else what)
+        self._refuse(self.source, what)
 
     def refuse_service(self, name: ServiceName, what: str) -> None:
-        """Of a service, when all documents are known."""
-        where = self.sources.get(name, "")
-        self.problems.append(f"{where}: service {name}: {what}" if where else f"service {name}: {what}")
+        """A problem of a service, at its own document, whichever is under way."""
+        self._refuse(self.sources.get(name, ""), f"service {name}: {what}")
 
     def look_at(self, key: str) -> None:
         """The decision rests on this key: it must be the same when the change is written."""
@@ -54,12 +53,16 @@ class Draft:
         reference = pb.Reference(kind=kind, namespace=namespace, name=name)
         self.objects.append(pb.AppliedObject(reference=reference, action=action, **more))
 
+    def services_before(self) -> dict[ServiceName, Service]:
+        """As they are, without those that are on their way out."""
+        return {name: each for name, each in self.cluster.services.items() if not each.deleted}
+
     def services_after(self) -> dict[ServiceName, Service]:
         """As they are once the change is made, without those that are on their way out."""
-        after = dict(self.cluster.services)
         written = (edit.value for edit in self.edits.values() if isinstance(edit, codec.Save))
-        after |= {each.name: each for each in written if isinstance(each, Service)}
-        return {name: each for name, each in after.items() if not each.deleted}
+        services = dict(self.cluster.services)
+        services |= {each.name: each for each in written if isinstance(each, Service)}
+        return {name: each for name, each in services.items() if not each.deleted}
 
     def save_object(self, kind: str, namespace: str, name: str, known: Any, new: Any) -> None:
         """A whole object without revisions: created, changed or unchanged."""
@@ -76,6 +79,9 @@ class Draft:
     def store_writes(self, more: Iterable[codec.Edit] = ()) -> list[port.Write]:
         """For the store."""
         return [codec.write(edit, self.cluster.newer) for edit in (*self.edits.values(), *more)]
+
+    def _refuse(self, where: str, what: str) -> None:
+        self.problems.append(f"{where}: {what}" if where else what)
 
 
 def _guard(cluster: snapshot.Cluster, key: str) -> port.Guard:

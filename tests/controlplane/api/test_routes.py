@@ -26,7 +26,7 @@ def web(name: str, *routes: RouteSpec) -> pb.Document:
     return document
 
 
-def publishing(name: str, port: int, mode: Any) -> pb.Document:
+def a_publisher(name: str, port: int, mode: Any) -> pb.Document:
     return planes.a_service(name, template={"ports": (PortSpec(target=80, published=port, mode=mode),)})
 
 
@@ -82,8 +82,8 @@ async def test_services_that_both_give_a_weight_share_a_place(running: planes.Ru
     ("ours", "theirs"),
     [
         (web("one", RouteSpec(host="a.test")), web("two", RouteSpec(host="a.test"))),
-        (publishing("one", 80, "host"), web("two", RouteSpec(host="a.test"))),
-        (publishing("one", 30080, "host"), publishing("two", 30080, "ingress")),
+        (a_publisher("one", 80, "host"), web("two", RouteSpec(host="a.test"))),
+        (a_publisher("one", 30080, "host"), a_publisher("two", 30080, "ingress")),
     ],
     ids=["one place", "the routes' own port", "a port of some nodes and of all"],
 )
@@ -183,6 +183,24 @@ async def test_nodes_may_serve_routes_elsewhere(running: planes.Running) -> None
     await running.stub.Apply(planes.applying(publishing(web("web"), 80)))
 
     assert "port 8000/tcp is published" in await refusal(running, publishing(web("other"), 8000))
+
+
+async def test_services_that_a_new_node_sets_against_each_other_can_still_be_changed(
+    running: planes.Running,
+) -> None:
+    await running.agent("n1", http_ports=(8000, 0))
+    await running.stub.Apply(planes.applying(web("shop", RouteSpec(host="a.test"))))
+    await running.stub.Apply(planes.applying(publishing(web("web"), 80)))
+    await running.agent("n2", http_ports=(80, 443))
+
+    again = publishing(web("web"), 80)
+    again.service.spec.template.containers[0].image = "web:2"
+    await running.stub.Apply(planes.applying(again))
+    await running.stub.Apply(planes.applying(web("shop", RouteSpec(host="b.test"))))
+    undo = pb.RolloutRequest(service={"namespace": "default", "name": "web"}, verb="undo", to_revision=1)
+    await running.stub.Rollout(undo)
+
+    assert "those of service third" in await refusal(running, web("third", RouteSpec(host="c.test")))
 
 
 async def test_a_revision_that_published_where_routes_are_now_is_not_gone_back_to(
