@@ -17,16 +17,18 @@ def claim(draft: Draft, name: ServiceName, spec: ServiceSpec) -> None:
     wanted = {_words(port): port for port in spec.template.ports if port.is_ingress}
     for port in wanted.values():
         for other, why in _against(draft, name, port):
-            draft.refuse(
-                f"service {name}: port {port.published}/{port.protocol} is published {why} by {other}: "
-                "choose another port, or delete that service first"
+            draft.refuse_service(
+                name,
+                f"port {port.published}/{port.protocol} is published {why} by {other}: "
+                "choose another port, or delete that service first",
             )
     for port in (each for each in spec.template.ports if each.is_on_host):
         for words, other in _claimed(draft, name):
             if _overlaps(words, port):
-                draft.refuse(
-                    f"service {name}: port {port.published}/{port.protocol} is published on every node by {other}: "
-                    "choose another port, or delete that service first"
+                draft.refuse_service(
+                    name,
+                    f"port {port.published}/{port.protocol} is published on every node by {other}: "
+                    "choose another port, or delete that service first",
                 )
     kept = {*wanted, *_of_stable(draft.cluster, name)}
     own = _own(draft.cluster, name)

@@ -140,19 +140,19 @@ def _pinned_mount(draft: Draft, mount: FileMount, name: ServiceName, *, is_secre
     kind = "secret" if is_secret else "config"
     found = admit_files.entries(draft, is_secret=is_secret, name=ObjectName(name.namespace, mount.source))
     if found is None:
-        draft.refuse(
-            f"service {name}: the {kind} {mount.source} does not exist: apply it first, or in the same file"
+        draft.refuse_service(
+            name, f"the {kind} {mount.source} does not exist: apply it first, or in the same file"
         )
         return mount
     version, entries = found
     if not mount.key and len(entries) != 1:
         names = ", ".join(sorted(entries))
-        draft.refuse(
-            f"service {name}: the {kind} {mount.source} has several entries, say which: key: one of {names}"
+        draft.refuse_service(
+            name, f"the {kind} {mount.source} has several entries, say which: key: one of {names}"
         )
     elif mount.key and mount.key not in entries:
         names = ", ".join(sorted(entries))
-        draft.refuse(f"service {name}: the {kind} {mount.source} has no entry {mount.key}; it has {names}")
+        draft.refuse_service(name, f"the {kind} {mount.source} has no entry {mount.key}; it has {names}")
     key = mount.key or next(iter(entries), "")
     return mount.model_copy(update={"version": version, "key": key})
 
@@ -163,7 +163,7 @@ def _sound(draft: Draft, name: ServiceName, spec: ServiceSpec, known: Service | 
         spec = wire.validated(spec)
     except pydantic.ValidationError as error:
         for each in error.errors(include_url=False, include_context=False, include_input=False):
-            draft.refuse(f"service {name}: {'.'.join(map(str, each['loc']))}: {each['msg']}")
+            draft.refuse_service(name, f"{'.'.join(map(str, each['loc']))}: {each['msg']}")
         return None
     if spec.mode is Mode.REPLICATED and spec.replicas is None:
         live = known.spec.replicas if known is not None and known.spec.mode is Mode.REPLICATED else None
@@ -177,13 +177,11 @@ def _sound(draft: Draft, name: ServiceName, spec: ServiceSpec, known: Service | 
 def _check_against(draft: Draft, name: ServiceName, spec: ServiceSpec, known: Service | None) -> None:
     """What the cluster, as it is, has against it."""
     if known is not None and known.spec.mode is not spec.mode:
-        draft.refuse(
-            f"service {name}: it is {known.spec.mode} and cannot become {spec.mode}: delete it first"
-        )
+        draft.refuse_service(name, f"it is {known.spec.mode} and cannot become {spec.mode}: delete it first")
     would_roll = known is not None and known.spec.template != spec.template
     for problem in possibility.problems(draft.cluster, spec, spec.replicas or 0):
         if would_roll:
-            draft.refuse(f"service {name}: {problem}")
+            draft.refuse_service(name, problem)
         else:
             draft.warnings.append(f"service {name}: the next change of it would be refused: {problem}")
     draft.warnings.extend(admit_ports.shared(draft, name, spec))

@@ -23,7 +23,7 @@ class Draft:
     source: str = ""
     """The document under way, for messages."""
     sources: dict[ServiceName, str] = field(default_factory=dict)
-    """Where each service is written, for what is found when all are known."""
+    """Where each service is written, for messages of it whatever is under way."""
     edits: dict[str, codec.Edit] = field(default_factory=dict)
     looked_at: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Draft:
         self._refuse(self.source, what)
 
     def refuse_service(self, name: ServiceName, what: str) -> None:
-        """A problem of a service, at its own document, whichever is under way."""
+        """A problem of a service, told at its own document."""
         self._refuse(self.sources.get(name, ""), f"service {name}: {what}")
 
     def look_at(self, key: str) -> None:
