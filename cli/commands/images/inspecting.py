@@ -16,8 +16,6 @@ from orch.oci.manifest import Manifest, Platform
 from orch.oci.reference import Reference
 from orch.oci.registry import Fetched, Registry
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-
 
 @click.command("inspect")
 @click.option(
@@ -89,10 +87,7 @@ async def _image(
 
 
 def _platform(text: str) -> Platform:
-    if not text:
-        here = machine.machine()
-        return Platform("linux", _ARCHITECTURES.get(here, here))
     try:
-        return manifest.platform(text)
+        return manifest.platform(text or machine.machine())
     except ImageFailure as failure:
         raise Wrong(f"--platform: {failure.message}") from failure
