@@ -44,7 +44,8 @@ _BINARY = _key("binaryData", _TEXTS, "Entries that are no text, in base64.")
 _TYPE = _key(
     "type",
     Shape("text", "string"),
-    "A word of your own, or registry: who nodes are at an image registry (keys host, user and password).",
+    "A word of your own; registry: who nodes are at an image registry (keys host, user and password); "
+    "tls: a certificate for routes (keys tls.crt and tls.key).",
     default="opaque",
 )
 _NETWORK = _key(
