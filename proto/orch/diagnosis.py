@@ -181,15 +181,18 @@ def _of_services(node: str, what: str, error: str, names: list[str]) -> str:
     """All that fail in the same way are one sentence."""
     more = f" (and {len(names) - MOST_NAMED} more)" if len(names) > MOST_NAMED else ""
     named = ", ".join(names[:MOST_NAMED]) + more
-    has, are = ("", "is") if len(names) == 1 else ("es" if what == "virtual" else "s", "are")
+    is_one = len(names) == 1
+    are = "is" if is_one else "are"
     if what == "virtual":
+        addresses = "address" if is_one else "addresses"
         return (
-            f"{node}: the virtual address{has} of {named} {are} not reached from a container ({error}): "
+            f"{node}: the virtual {addresses} of {named} {are} not reached from a container ({error}): "
             f"orchctl describe service {names[0].split('.')[0]} shows who is behind it; if other nodes reach it, "
             f"look at the packet rules of {node} (nft list table ip orch)"
         )
+    ports = "port" if is_one else "ports"
     return (
-        f"{node}: the published port{has} {named} {are} not reached ({error}): a firewall of the node drops "
+        f"{node}: the published {ports} {named} {are} not reached ({error}): a firewall of the node drops "
         "it, or another program has the port"
     )
 
