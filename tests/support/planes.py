@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from grpc import StatusCode, aio
+
 from controlplane import plane
 from controlplane.loop import clock
 from controlplane.settings import Settings
@@ -48,6 +50,12 @@ class Running:
         self.stack.push_async_callback(agent.stop)
         return await agent.start()
 
+    async def back(self, agent: agents.Agent, **more: Any) -> agents.Agent:
+        """The node comes once more, or from another control plane, with the certificate that it has."""
+        back = agents.Agent(agent.name, self.address, agent.credential, **more)
+        self.stack.push_async_callback(back.stop)
+        return await back.start()
+
     async def wait_until(self, claim: Any) -> None:
         """Until the claim is true of the picture."""
         done = asyncio.get_running_loop().create_future()
@@ -62,6 +70,10 @@ class Running:
             await asyncio.wait_for(done, agents.WAIT_SECONDS)
         finally:
             stop()
+
+    async def ready(self, tasks: int) -> None:
+        """Until so many tasks are."""
+        await self.wait_until(lambda cluster: sum(each.ready for each in cluster.statuses.values()) == tasks)
 
     async def stop(self) -> None:
         """Politely."""
@@ -120,3 +132,19 @@ def a_service(name: str = "web", *, image: str = "web:1", **fields: Any) -> Any:
 def applying(*documents: Any, **more: Any) -> Any:
     """An ApplyRequest."""
     return pb.ApplyRequest(documents=documents, **more)
+
+
+async def refused(call: Any) -> tuple[StatusCode, str]:
+    """With what, and the words."""
+    try:
+        await call
+    except aio.AioRpcError as error:
+        return error.code(), error.details() or ""
+    raise AssertionError("it was not refused")
+
+
+async def refusal(running: Running, *documents: Any) -> str:
+    """What an apply of these is told is wrong with them."""
+    code, words = await refused(running.stub.Apply(applying(*documents)))
+    assert code is StatusCode.INVALID_ARGUMENT
+    return words

@@ -13,9 +13,7 @@ async def test_an_applied_service_reaches_its_node_and_its_status_comes_back(tmp
         reply = await running.stub.Apply(planes.applying(planes.a_service("web", replicas=3)))
         assert [each.action for each in reply.objects] == ["created"]
         await agent.wait_until(lambda it: len(it.tasks()) == 3)
-        await running.wait_until(
-            lambda cluster: sum(status.ready for status in cluster.statuses.values()) == 3
-        )
+        await running.ready(3)
         got = await running.stub.Get(pb.GetRequest(kinds=["services"]))
         assert (got.objects[0].service.ready, got.objects[0].service.desired) == (3, 3)
     finally:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import pytest
-from grpc import StatusCode, aio
+from grpc import StatusCode
 
 from orch import wire
 from orch.model.names import ObjectName
@@ -12,12 +11,6 @@ from tests.support import agents, planes
 
 WEB = pb.ScaleRequest().service
 WEB.namespace, WEB.name = "default", "web"
-
-
-async def refused(call: Any) -> tuple[StatusCode, str]:
-    with pytest.raises(aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), caught.value.details() or ""
 
 
 def config(data: dict[str, bytes], name: str = "settings") -> Any:
@@ -62,7 +55,7 @@ async def test_a_dry_run_says_where_and_changes_nothing(running: planes.Running)
 
 
 async def test_every_problem_of_every_document_is_told_at_once(running: planes.Running) -> None:
-    code, words = await refused(
+    code, words = await planes.refused(
         running.stub.Apply(
             planes.applying(
                 planes.a_service("web", container={"configs": ({"source": "nowhere"},)}),
@@ -114,7 +107,7 @@ async def test_a_config_in_use_is_not_deleted(running: planes.Running) -> None:
     mounted = planes.a_service(container={"configs": ({"source": "settings"},)})
     await running.stub.Apply(planes.applying(mounted, config({"s.conf": b"1"})))
     reference = pb.Reference(kind="config", namespace="default", name="settings")
-    _, words = await refused(running.stub.Delete(pb.DeleteRequest(references=[reference])))
+    _, words = await planes.refused(running.stub.Delete(pb.DeleteRequest(references=[reference])))
     assert "is used by web" in words
     both = [reference, pb.Reference(kind="service", namespace="default", name="web")]
     reply = await running.stub.Delete(pb.DeleteRequest(references=both))
@@ -139,7 +132,7 @@ async def test_what_is_mounted_no_longer_is_pruned_in_the_same_apply(running: pl
 async def test_a_deleted_service_goes_when_its_tasks_have_gone(running: planes.Running) -> None:
     agent = await running.agent("n1")
     await running.stub.Apply(planes.applying(planes.a_service(replicas=3)))
-    await running.wait_until(lambda cluster: sum(each.ready for each in cluster.statuses.values()) == 3)
+    await running.ready(3)
     await running.stub.Delete(pb.DeleteRequest(references=[pb.Reference(kind="service", name="web")]))
     await running.wait_until(
         lambda cluster: not cluster.services and not cluster.tasks and not cluster.statuses
@@ -172,7 +165,7 @@ async def test_a_bad_version_rolls_back_by_itself_and_says_why(running: planes.R
     for name in ("n1", "n2"):
         await running.agent(name, script=script)
     await running.stub.Apply(planes.applying(planes.a_service(replicas=2)))
-    await running.wait_until(lambda cluster: sum(each.ready for each in cluster.statuses.values()) == 2)
+    await running.ready(2)
     policy = planes.QUICK | {"progress_deadline": 0.3}
     await running.stub.Apply(planes.applying(planes.a_service(image="web:3", rollout=policy)))
     watch = running.stub.Watch(pb.GetRequest(kinds=["services"]))
@@ -274,14 +267,14 @@ async def test_a_paused_service_takes_a_change_and_does_not_roll_it(running: pla
 
 
 async def test_orders_that_make_no_sense_are_refused_with_a_reason(running: planes.Running) -> None:
-    code, _ = await refused(running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="undo")))
+    code, _ = await planes.refused(running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="undo")))
     assert code is StatusCode.NOT_FOUND
     await running.stub.Apply(planes.applying(planes.a_service()))
-    code, words = await refused(running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="undo")))
+    code, words = await planes.refused(running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="undo")))
     assert (code, "no revision before this one" in words) == (StatusCode.FAILED_PRECONDITION, True)
-    code, words = await refused(running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="dance")))
+    code, words = await planes.refused(running.stub.Rollout(pb.RolloutRequest(service=WEB, verb="dance")))
     assert (code, "promote" in words) == (StatusCode.INVALID_ARGUMENT, True)
-    code, words = await refused(running.stub.Apply(planes.applying(planes.a_service(mode="global"))))
+    code, words = await planes.refused(running.stub.Apply(planes.applying(planes.a_service(mode="global"))))
     assert (code, "delete it first" in words) == (StatusCode.INVALID_ARGUMENT, True)
 
 
@@ -342,9 +335,9 @@ async def test_names_labels_and_slots_choose_what_is_read(running: planes.Runnin
     assert await names(kinds=["nodes"], selector="ring!=canary") == 0
     assert await names(kinds=["namespaces"]) == 1
     assert await names(kinds=["revisions"], names=["api"]) == 1
-    code, _ = await refused(running.stub.Get(pb.GetRequest(kinds=["nodes"], selector="ring>1")))
+    code, _ = await planes.refused(running.stub.Get(pb.GetRequest(kinds=["nodes"], selector="ring>1")))
     assert code is StatusCode.INVALID_ARGUMENT
-    code, words = await refused(running.stub.Get(pb.GetRequest(kinds=["pods"])))
+    code, words = await planes.refused(running.stub.Get(pb.GetRequest(kinds=["pods"])))
     assert (code, "services" in words) == (StatusCode.INVALID_ARGUMENT, True)
 
 

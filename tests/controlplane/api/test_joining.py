@@ -25,12 +25,6 @@ async def joined(running: planes.Running, **fields: Any) -> Any:
         return await sessions_pb2_grpc.JoinStub(channel).Join(pb.JoinRequest(**fields))
 
 
-async def refused(call: Any) -> tuple[StatusCode, str]:
-    with pytest.raises(aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), caught.value.details() or ""
-
-
 async def test_an_agent_finds_the_authority_by_its_digest_alone(running: planes.Running) -> None:
     import asyncio
 
@@ -42,30 +36,32 @@ async def test_an_agent_finds_the_authority_by_its_digest_alone(running: planes.
 async def test_unknown_foreign_and_expired_tokens_are_refused(running: planes.Running) -> None:
     request = requests.make(requests.new_key(), "n1")
     stranger = token.JoinToken.fresh(invitation(running).cluster, running.ca)
-    code, words = await refused(joined(running, token=str(stranger), node="n1", request=request))
+    code, words = await planes.refused(joined(running, token=str(stranger), node="n1", request=request))
     assert (code, "orchctl node join-token" in words) == (StatusCode.PERMISSION_DENIED, True)
     foreign = token.JoinToken(
         "other", invitation(running).ca_digest, invitation(running).id, invitation(running).secret
     )
-    assert (await refused(joined(running, token=str(foreign), node="n1", request=request)))[
+    assert (await planes.refused(joined(running, token=str(foreign), node="n1", request=request)))[
         0
     ] is StatusCode.PERMISSION_DENIED
     made, _ = await running.plane.tokens.make(100.0, now=0.0)
-    assert (await refused(joined(running, token=str(made), node="n1", request=request)))[
+    assert (await planes.refused(joined(running, token=str(made), node="n1", request=request)))[
         0
     ] is StatusCode.PERMISSION_DENIED
 
 
 async def test_a_request_for_another_name_is_refused(running: planes.Running) -> None:
     request = requests.make(requests.new_key(), "n2")
-    code, words = await refused(joined(running, token=str(invitation(running)), node="n1", request=request))
+    code, words = await planes.refused(
+        joined(running, token=str(invitation(running)), node="n1", request=request)
+    )
     assert (code, "n2" in words) == (StatusCode.INVALID_ARGUMENT, True)
 
 
 async def test_a_name_belongs_to_the_key_that_joined_first(running: planes.Running) -> None:
     words = str(invitation(running))
     first = await agents.join(running.join_address, running.ca, words, "n1")
-    code, said = await refused(
+    code, said = await planes.refused(
         joined(running, token=words, node="n1", request=requests.make(requests.new_key(), "n1"))
     )
     assert (code, "another key" in said) == (StatusCode.PERMISSION_DENIED, True)
@@ -87,7 +83,7 @@ async def test_an_old_key_renews_without_a_token_and_may_hand_over_to_a_new_key(
     )
     assert authority.is_signed_by(reply.certificate, running.ca)
     other = await agents.join(running.join_address, running.ca, invitation(running), "n2")
-    code, _ = await refused(
+    code, _ = await planes.refused(
         joined(
             running,
             node="n1",
@@ -97,14 +93,16 @@ async def test_an_old_key_renews_without_a_token_and_may_hand_over_to_a_new_key(
         )
     )
     assert code is StatusCode.PERMISSION_DENIED
-    code, _ = await refused(joined(running, node="n3", request=requests.make(requests.new_key(), "n3")))
+    code, _ = await planes.refused(
+        joined(running, node="n3", request=requests.make(requests.new_key(), "n3"))
+    )
     assert code is StatusCode.PERMISSION_DENIED
 
 
 async def test_a_node_may_not_do_what_users_do_nor_speak_for_another(running: planes.Running) -> None:
     credential = await agents.join(running.join_address, running.ca, invitation(running), "n1")
     async with credential.channel(running.address) as channel:
-        code, _ = await refused(agents.control(channel).Get(control_pb2.GetRequest(kinds=["secrets"])))
+        code, _ = await planes.refused(agents.control(channel).Get(control_pb2.GetRequest(kinds=["secrets"])))
         assert code is StatusCode.PERMISSION_DENIED
     impostor = agents.Agent("n2", running.address, credential)
     impostor_task = impostor.start()
@@ -119,7 +117,9 @@ async def test_a_node_may_not_do_what_users_do_nor_speak_for_another(running: pl
 async def test_no_listener_answers_a_stranger(running: planes.Running) -> None:
     async def asked(channel: aio.Channel) -> StatusCode:
         async with channel:
-            code, _ = await refused(agents.control(channel).Version(control_pb2.VersionRequest(), timeout=3))
+            code, _ = await planes.refused(
+                agents.control(channel).Version(control_pb2.VersionRequest(), timeout=3)
+            )
             return code
 
     anonymous = aio.secure_channel(
@@ -145,7 +145,7 @@ async def test_a_user_may_read_and_apply_but_not_run_the_cluster(running: planes
         assert (await stub.Get(control_pb2.GetRequest(kinds=["services"]))).objects[
             0
         ].service.service.updated_by == "ann"
-        assert (await refused(stub.JoinToken(control_pb2.JoinTokenRequest())))[
+        assert (await planes.refused(stub.JoinToken(control_pb2.JoinTokenRequest())))[
             0
         ] is StatusCode.PERMISSION_DENIED
 

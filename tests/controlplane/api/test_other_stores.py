@@ -64,9 +64,7 @@ async def restored(entries: tuple[port.Entry, ...]) -> memory.MemoryStore:
 
 async def again(running: planes.Running, agent: agents.Agent) -> agents.Agent:
     """The node comes to this control plane with the certificate that it has."""
-    back = agents.Agent("n1", running.address, agent.credential, incarnation=agent.incarnation + 1)
-    running.stack.push_async_callback(back.stop)
-    await back.start()
+    back = await running.back(agent, incarnation=agent.incarnation + 1)
     await back.wait_until(lambda it: "tasks" in it.told)
     return back
 

@@ -66,7 +66,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     try:
         agent = await running.agent("n1")
         await running.stub.Apply(planes.applying(planes.a_service(replicas=2)))
-        await running.wait_until(lambda cluster: sum(it.ready for it in cluster.statuses.values()) == 2)
+        await running.ready(2)
         yield Stage(clock, running, agent)
     finally:
         await running.stop()
