@@ -11,6 +11,14 @@ from cli.main import cli
 from tests.cli.control import Control, serving, write_context
 from tests.support.certificates import Authority, Files
 
+WEB = """apiVersion: orch/v1
+kind: Service
+metadata: {name: web}
+spec:
+  replicas: 3
+  image: web:2
+"""
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -66,3 +74,10 @@ def orchctl(home: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
         return Done(code, captured.out.decode(), captured.err.decode())
 
     return run
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> str:
+    file = tmp_path / "web.yaml"
+    file.write_text(WEB)
+    return str(file)

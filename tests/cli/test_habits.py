@@ -1,7 +1,5 @@
 """What fingers trained elsewhere type is understood, or answered with what to type here."""
 
-from pathlib import Path
-
 import pytest
 
 from cli import one_object
@@ -38,13 +36,6 @@ def test_a_kind_stands_before_the_name_and_not_in_a_command(control: Control, or
     assert one_object.joined(["web.1", "task", "ls"], frozenset()) == ["web.1", "task", "ls"]
     assert one_object.joined(["--", "task", "ls"], frozenset()) == ["--", "task", "ls"]
     assert one_object.joined(["-n", "svc", "web", "-f"], frozenset({"-n"})) == ["-n", "svc", "web", "-f"]
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> str:
-    path = tmp_path / "web.yaml"
-    path.write_text("apiVersion: orch/v1\nkind: Service\nmetadata: {name: web}\nspec: {image: web:1}\n")
-    return str(path)
 
 
 def test_a_dry_run_may_have_a_value(control: Control, orchctl: Run, web: str) -> None:

@@ -180,3 +180,17 @@ def failed(revision: int, reason: str, at: float = NOW) -> RevisionOutcome:
 
 def a_taint() -> Taint:
     return Taint("gpu", "yes")
+
+
+def a_reply(action: str = "changed", revision: int = 2, **more: Any) -> pb.ApplyReply:
+    """To whoever changes something of the service web."""
+    change = pb.FieldChange(path="spec.template.containers[main].image", before="web:1", after="web:2")
+    applied = pb.AppliedObject(
+        reference=pb.Reference(kind="service", namespace="default", name="web"),
+        action=action,
+        generation=2,
+        target_revision=revision,
+        changes=[change] if action == "changed" else [],
+        **more,
+    )
+    return pb.ApplyReply(objects=[applied], received_at=NOW)
