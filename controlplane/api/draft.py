@@ -74,7 +74,8 @@ class Draft:
 
     def guards(self) -> list[port.Guard]:
         """Everything looked at or written is as the picture showed it."""
-        return [_guard(self.cluster, key) for key in sorted(self.looked_at | set(self.edits))]
+        seen = self.cluster.modified
+        return [port.as_seen(key, seen.get(key)) for key in sorted(self.looked_at | set(self.edits))]
 
     def store_writes(self, more: Iterable[codec.Edit] = ()) -> list[port.Write]:
         """For the store."""
@@ -82,8 +83,3 @@ class Draft:
 
     def _refuse(self, where: str, what: str) -> None:
         self.problems.append(f"{where}: {what}" if where else what)
-
-
-def _guard(cluster: snapshot.Cluster, key: str) -> port.Guard:
-    modified = cluster.modified.get(key)
-    return port.Absent(key) if modified is None else port.Unchanged(key, modified)

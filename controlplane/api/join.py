@@ -98,7 +98,7 @@ class Joiner:
             )
         kept = list(dict.fromkeys([key_digest, *known]))[:KEYS_REMEMBERED]
         if kept != known:
-            guard = port.Unchanged(key, entry.modified) if entry else port.Absent(key)
+            guard = port.as_seen(key, entry.modified if entry else None)
             await self.store.commit([guard], [port.Put(key, json.dumps({"keys": kept}).encode())])
 
 

@@ -59,13 +59,8 @@ def plan(cluster: snapshot.Cluster, changes: Iterable[change.Change], now: float
 def guarded(cluster: snapshot.Cluster, group: Group) -> sequence.Group:
     """For the store: everything looked at or written must be as the picture shows it."""
     watched = sorted(group.looked_at | set(group.edits))
-    guards = tuple(_guard(cluster, key) for key in watched)
+    guards = tuple(port.as_seen(key, cluster.modified.get(key)) for key in watched)
     return sequence.Group(guards, tuple(codec.write(edit, cluster.newer) for edit in group.edits.values()))
-
-
-def _guard(cluster: snapshot.Cluster, key: str) -> port.Guard:
-    modified = cluster.modified.get(key)
-    return port.Absent(key) if modified is None else port.Unchanged(key, modified)
 
 
 class _Draft:

@@ -67,8 +67,7 @@ class Picture:
 
     def guard(self, key: str) -> port.Guard:
         """That the key is as this picture shows it."""
-        modified = self.cluster.modified.get(key)
-        return port.Absent(key) if modified is None else port.Unchanged(key, modified)
+        return port.as_seen(key, self.cluster.modified.get(key))
 
     def nudge(self, services: set[ServiceName]) -> None:
         """Something is to be said of these services that no key holds: why they wait."""

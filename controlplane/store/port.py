@@ -74,6 +74,11 @@ class CreatedAt:
 Guard = Absent | Present | Unchanged | CreatedAt
 
 
+def as_seen(key: str, modified: int | None) -> Guard:
+    """The key is as somebody saw it: last written at this revision, or not there."""
+    return Unchanged(key, modified) if modified else Absent(key)
+
+
 # ── writes ───────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -129,8 +129,7 @@ def _with_own_commits(transaction: Transaction, modified: Mapping[str, int]) -> 
 def _moved(guard: port.Guard, modified: Mapping[str, int]) -> port.Guard:
     if guard.key not in modified or isinstance(guard, port.CreatedAt):
         return guard
-    written = modified[guard.key]
-    return port.Unchanged(guard.key, written) if written else port.Absent(guard.key)
+    return port.as_seen(guard.key, modified[guard.key])
 
 
 def _written(transaction: Transaction, revision: int) -> dict[str, int]:
