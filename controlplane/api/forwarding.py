@@ -1,4 +1,4 @@
-"""A follower hands on what only the leader can answer: logs and exec, which need the nodes' sessions."""
+"""A follower hands on what only the leader can answer: it has the nodes' sessions, and in memory why tasks wait."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
