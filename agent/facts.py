@@ -1,9 +1,11 @@
 """What this machine is and has, and what is wrong with it."""
 
+import contextlib
 import os
 import platform
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.images.images import this_platform
@@ -35,6 +37,17 @@ def gather(settings: Settings, address: str) -> Facts:
 def cpu_of_machine(given: int) -> int:
     """Thousandths of a core, unless something else was given."""
     return given or len(os.sched_getaffinity(0)) * 1000
+
+
+def address(given: str, control_planes: Sequence[str]) -> str:
+    """Where other nodes reach this one: as given, or as it reaches a control plane itself; empty where it does not."""
+    if given:
+        return given
+    with contextlib.suppress(OSError, IndexError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        host, _, port = control_planes[0].rpartition(":")
+        probe.connect((host, int(port)))
+        return str(probe.getsockname()[0])
+    return ""
 
 
 def boot_id() -> str:

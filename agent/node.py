@@ -3,54 +3,44 @@
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Callable
-from ipaddress import ip_network
-
-import grpc.aio
 
 from agent import clock, contact, facts
-from agent.answers import top
+from agent.answers import place, top
 from agent.answers.answers import Answers
-from agent.answers.place import Place, Refused
+from agent.answers.place import Refused
 from agent.answers.reaching import watch
 from agent.answers.reaching.answering import Reaching
 from agent.assignments import Assignments
 from agent.builds import executing
 from agent.builds.answering import Builds
+from agent.duties import Duties
 from agent.errors import CannotStart
+from agent.housekeeping import Housekeeping
 from agent.images.giving import Giving
 from agent.images.images import Images
 from agent.images.sharing import Sharing
 from agent.ledger import Ledger, next_incarnation
 from agent.membership import Membership
-from agent.network.attachment import NetworkError
 from agent.network.network import Network
 from agent.network.services.reserved import RoutePorts
 from agent.own_registry import OwnRegistry
 from agent.probes.prober import Prober
-from agent.reconciler import configuration, perform
-from agent.reconciler.asked import Asked
 from agent.reconciler.files import Files
 from agent.reconciler.loop import Loop
 from agent.reconciler.rooms import Rooms
 from agent.reconciler.volumes import Volumes
 from agent.routing import Routing
-from agent.runtime.client import Runtime, RuntimeBroken
+from agent.runtime.client import Runtime
 from agent.runtime.container import Exited
 from agent.session.conversation import Conversation
 from agent.session.outbox import Outbox
 from agent.settings import Settings
-from orch import wire
-from orch.model.assignment import PeerSection, Section
+from orch.model.assignment import PeerSection
 from orch.oci.failure import ImageFailure
-from orch.v1 import sessions_pb2
 
 _log = logging.getLogger(__name__)
 
-LOOK_AROUND_SECONDS = 60.0
-LOOK_AT_NETWORK_SECONDS = 10.0
-"""Nothing says that somebody flushed the host's packet rules or started a firewall."""
 CLOSE_SECONDS = 5.0
 
 
@@ -62,8 +52,7 @@ class Node:
         self._closing = contextlib.AsyncExitStack()
         self._has_begun = False
         self._membership = Membership(settings)
-        self.own_registry = OwnRegistry(lambda: self._membership.credentials)
-        self._happened: list[sessions_pb2.NodeEvent] = []
+        self._own_registry = OwnRegistry(lambda: self._membership.credentials)
         self._open: Network | None = None
         self._watch = watch.Watch(self._surroundings)
 
@@ -97,7 +86,24 @@ class Node:
             self._ledger, files, self._rooms, self._loop, clock.now, self._open_network, self._routing.set
         )
         await self._assignments.recall()
-        self._duties = _Duties(self, incarnation)
+        self._housekeeping = Housekeeping(
+            self._loop, self._assignments, self._images, settings.image_marks, lambda: self._open
+        )
+        self._duties = Duties(
+            settings,
+            incarnation,
+            address=self._address,
+            ledger=self._ledger,
+            assignments=self._assignments,
+            loop=self._loop,
+            contact=self._contact,
+            network=lambda: self._open,
+            watch=self._watch,
+            routing=self._routing,
+            registry=self._own_registry,
+            housekeeping=self._housekeeping,
+            answers=self._answers(),
+        )
 
     async def work(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Until told to stop; containers keep running."""
@@ -108,8 +114,8 @@ class Node:
             asyncio.create_task(conversation.keep(), name="conversation"),
             asyncio.create_task(member.keep_renewed(), name="renewal"),
             asyncio.create_task(member.join_again(conversation.expelled), name="joining again"),
-            asyncio.create_task(self._look_around(), name="look around"),
-            asyncio.create_task(self._look_at_network(), name="look at the network"),
+            asyncio.create_task(self._housekeeping.look_around(), name="look around"),
+            asyncio.create_task(self._housekeeping.look_at_network(), name="look at the network"),
             asyncio.create_task(self._watch.keep(), name="watching the network"),
             asyncio.create_task(self._assignments.try_again(), name="trying again"),
             asyncio.create_task(stop.wait(), name="stop"),
@@ -147,7 +153,7 @@ class Node:
         images = await Images.open(
             settings.state_dir / "images",
             routes_=settings.registries,
-            door=self.own_registry.door,
+            door=self._own_registry.door,
             giving=self._giving(),
         )
         self._closing.push_async_callback(images.close)
@@ -170,8 +176,8 @@ class Node:
             return held.certificate, held.key, held.ca
 
         directory = self._settings.state_dir / "images"
-        giving = Giving(Sharing(directory), self.address, self._settings.share_port, identity)
-        self.own_registry.offer = lambda: giving.offer
+        giving = Giving(Sharing(directory), self._address, self._settings.share_port, identity)
+        self._own_registry.offer = lambda: giving.offer
         return giving
 
     async def _import(self, images: Images) -> None:
@@ -195,7 +201,7 @@ class Node:
             subnets=section.subnets,
             cluster_range=section.task_range,
             service_range=section.service_range,
-            node_address=self.address(),
+            node_address=self._address(),
             pool_size=settings.pool_size,
             resolv_conf=settings.resolv_conf,
             underlay=settings.underlay,
@@ -206,118 +212,23 @@ class Node:
         self._open = network
         return network
 
-    def address(self) -> str:
+    def _address(self) -> str:
         """Where other nodes reach this one."""
-        if self._settings.address:
-            return self._settings.address
-        with (
-            contextlib.suppress(OSError, IndexError),
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
-        ):
-            host, _, port = self._membership.credentials.addresses[0].rpartition(":")
-            probe.connect((host, int(port)))
-            return str(probe.getsockname()[0])
-        return ""
+        return facts.address(self._settings.address, self._membership.credentials.addresses)
 
-    async def _look_around(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_AROUND_SECONDS)
-            await self._tidy_images()
-            try:
-                await self._loop.look_around()
-            except RuntimeBroken as error:
-                _log.warning("looking around failed: %s", error)
-
-    async def _look_at_network(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_AT_NETWORK_SECONDS)
-            if self._open is None:
-                continue
-            try:
-                await self._open.look_around()
-            except (NetworkError, OSError) as error:
-                _log.warning("looking at the network failed: %s", error)
-
-    async def _tidy_images(self) -> None:
-        """Room on the disk, without what tasks have or services may go back to."""
-        digests, references = self._loop.images_in_use()
-        references.update(self._assignments.kept_images())
-        wanted = {image.digest for each in references if (image := self._images.find(each))}
-        try:
-            freed = await self._images.tidy(digests | wanted, self._settings.image_marks)
-        except OSError as error:
-            _log.warning("unused images could not be removed: %s", error)
-            return
-        if freed.images:
-            _log.info("%s", freed)
-            self._happened.append(sessions_pb2.NodeEvent(reason="ImagesRemoved", message=str(freed)))
-
-    async def traffic(self) -> sessions_pb2.Traffic | None:
-        """What is new of HTTP requests; told once."""
-        return await self._routing.traffic()
-
-    def happened(self) -> list[sessions_pb2.NodeEvent]:
-        """What is to be told as events; told once."""
-        told, self._happened = self._happened, []
-        return told
-
-    def place(self, key: str, name: str) -> Place | None:
-        """A container, for logs and commands."""
+    def _place(self, key: str, name: str) -> place.Place | None:
         asked, seen = self._loop.look_up(key)
-        if asked is None or seen is None:
-            return None
-        spec = next((each for each in asked.all_containers() if each.name == (name or _first(asked))), None)
-        if spec is None:
-            return None
-        image = seen.images.get(spec.image)
-        words = (
-            configuration.environment(spec, image.config, perform.account_of(spec, seen), asked.hostname)
-            if image
-            else spec.environment
-        )
-        layers = image.layers if image else ()
-        return Place(asked, seen.container(spec.name), layers, dict(words), seen.final is not None)
+        return place.of(asked, seen, name) if asked and seen else None
 
-    def hello(self, incarnation: int) -> sessions_pb2.Hello:
-        """Who and what we are, and all our tasks."""
-        settings = self._settings
-        accepted = self._assignments.accepted()
-        return sessions_pb2.Hello(
-            node=settings.name,
-            incarnation=incarnation,
-            facts=wire.to_wire(facts.gather(settings, self.address())),
-            labels=settings.labels,
-            accepted=wire.to_wire(accepted) if accepted else None,
-            statuses=[wire.to_wire(status) for status in self._loop.statuses()],
-            problems=self.problems(),
-        )
-
-    def problems(self) -> list[str]:
-        """What is wrong with this node."""
-        own = [self._ledger.problem, self._assignments.problem]
-        found = facts.problems(self._settings.state_dir)
-        network = self._open.problems() if self._open is not None else ()
-        here = (*self._routing.problems(), *network, *self._watch.problems())
-        return [*found, *(each for each in own if each), *here]
-
-    async def take(self, section: Section) -> str:
-        """A section of the control plane's."""
-        return await self._assignments.take(section)
-
-    def heard(self) -> None:
-        """The control plane is there."""
-        self._assignments.heard()
-        self._contact.note(clock.now())
-
-    def answers(self) -> Answers:
+    def _answers(self) -> Answers:
         """Who answers users."""
         name, cpu = self._settings.name, facts.cpu_of_machine(self._settings.cpu)
         meter = top.Meter(name, cpu, self._runtime.stats, self._loop.look_up)
         library = self._images.library
         builds, under_way = self._builds()
-        reaching = Reaching(name, self.address, self._insides, under_way)
+        reaching = Reaching(name, self._address, self._insides, under_way)
         logs = self._rooms.logs
-        return Answers(self._runtime, logs, self.place, builds, meter, library, self._insides, reaching)
+        return Answers(self._runtime, logs, self._place, builds, meter, library, self._insides, reaching)
 
     def _builds(self) -> tuple[Builds, set[str]]:
         """And the keys of what has a place in the network without being a task."""
@@ -325,7 +236,7 @@ class Node:
         hands = executing.Hands(self._runtime, self._network, settings.run_dir / "build-secrets")
         self._rooms.others = hands.under_way
         directory = settings.state_dir / "builds"
-        builds = Builds(directory, self._images, self.own_registry, settings.registries, hands)
+        builds = Builds(directory, self._images, self._own_registry, settings.registries, hands)
         builds.open()
         return builds, hands.under_way
 
@@ -338,37 +249,10 @@ class Node:
         section = self._assignments.peers()
         if self._open is None or section is None:
             return None
-        gateways = [str(ip_network(each)[1]) for each in section.subnets if ":" not in each]
-        name, address = self._settings.name, self.address()
-        return watch.Surroundings(name, address, gateways[0], section.peers, self._open)
+        name, gateway = self._settings.name, watch.gateway(section.subnets)
+        return watch.Surroundings(name, self._address(), gateway, section.peers, self._open)
 
     def _insides(self) -> Network:
         if self._open is None:
             raise Refused("the node has no address range yet")
         return self._open
-
-
-class _Duties:
-    """What the conversation asks of the node."""
-
-    def __init__(self, node: Node, incarnation: int) -> None:
-        self._node = node
-        self._incarnation = incarnation
-        self._answers = node.answers()
-        self.problems = node.problems
-        self.happened = node.happened
-        self.traffic = node.traffic
-        self.take = node.take
-        self.heard = node.heard
-        self.images_are_at = node.own_registry.is_at
-        self.hung_up = self._answers.hung_up
-
-    def hello(self) -> sessions_pb2.Hello:
-        return self._node.hello(self._incarnation)
-
-    async def answer(self, ask: sessions_pb2.StreamAsk, channel: grpc.aio.Channel) -> None:
-        await self._answers.answer(ask, channel)
-
-
-def _first(asked: Asked) -> str:
-    return asked.template.containers[0].name

@@ -95,9 +95,9 @@ def test_how_far_a_pull_is_can_be_seen_while_it_lasts(cluster: Dev) -> None:
 
 HURRIED = """
 import sys
-from agent import node
+from agent import housekeeping
 from agent.__main__ import main
-node.LOOK_AROUND_SECONDS = 0.5
+housekeeping.LOOK_AROUND_SECONDS = 0.5
 main()
 """
 """An agent that looks around more often than once a minute."""

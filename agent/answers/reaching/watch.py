@@ -90,7 +90,7 @@ class Watch:
             return
         if not await here.network.verify_policy():
             _log.warning("somebody flushed the packet rules of the policy: they were written anew")
-        others = [each for each in here.peers if each.name != here.node and _gateway(each)]
+        others = [each for each in here.peers if each.name != here.node and gateway(each.subnets)]
         self._found = {each.name: self._found.get(each.name, ()) for each in others}
         chosen = [others[(self._next + at) % len(others)] for at in range(min(MOST_PEERS, len(others)))]
         self._next += len(chosen)
@@ -116,20 +116,20 @@ class Watch:
 async def _tried(
     here: Surroundings, peer: PeerNode, count: int
 ) -> tuple[pb.NetPlace, pb.NetPlace, dict[str, pb.NetResult]]:
-    gateway = _gateway(peer)
+    there = gateway(peer.subnets)
     with place.plain() as link:
         mtu = place.mtu_of(link, _BRIDGE) or 1500
         node_mtu = place.mtu_of(link, place.link_to(peer.address)) or 1500
     source = pb.NetPlace(
         node=here.node, address=here.gateway, node_address=here.address, mtu=mtu, node_mtu=node_mtu
     )
-    target = pb.NetPlace(node=peer.name, address=gateway, node_address=peer.address, mtu=mtu)
+    target = pb.NetPlace(node=peer.name, address=there, node_address=peer.address, mtu=mtu)
     with echoes.Sender(_icmp()) as sender:
         nodes = await sender.send((peer.address, 0), {echoes.SMALL: count})
     with echoes.Sender(_icmp(here.gateway)) as sender:
-        inside = await sender.send((gateway, 0), {echoes.SMALL: count})
-        size = await sender.send((gateway, 0), {mtu: 2})
-    way = place.way_to(gateway)
+        inside = await sender.send((there, 0), {echoes.SMALL: count})
+        size = await sender.send((there, 0), {mtu: 2})
+    way = place.way_to(there)
     rounds = {"nodes": nodes, "containers": inside, "size": size}
     return source, target, {what: echoes.result(what, peer.name, way, each) for what, each in rounds.items()}
 
@@ -146,6 +146,6 @@ def _icmp(source: str = "") -> socket.socket:
     return link
 
 
-def _gateway(peer: PeerNode) -> str:
-    """The other node's own address in its IPv4 subnet; empty where it has none yet."""
-    return next((str(ip_network(each)[1]) for each in peer.subnets if ":" not in each), "")
+def gateway(subnets: Sequence[str]) -> str:
+    """A node's own address in its IPv4 subnet; empty where it has none yet."""
+    return next((str(ip_network(each)[1]) for each in subnets if ":" not in each), "")
