@@ -68,9 +68,12 @@ def diagnose(
     found.problems += _both_ways(causes, shut)
     if services and (shut or any(_CUT & each.keys() for each in causes.values())):
         count = sum(map(len, services.values()))
-        found.problems.append(
-            f"{count} virtual addresses and published ports fail, too: see to the above first"
+        which = (
+            "virtual address or published port fails"
+            if count == 1
+            else "virtual addresses and published ports fail"
         )
+        found.problems.append(f"{count} {which}, too: see to the above first")
     else:
         found.problems += [_of_services(*key, names) for key, names in sorted(services.items())]
     return found

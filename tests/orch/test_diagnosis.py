@@ -83,6 +83,9 @@ def test_a_firewall_of_the_host_explains_what_follows_from_it() -> None:
         "b: the host's firewall drops",
         "2 virtual addresses and published ports fail, too: see to the above first",
     ]
+    assert diagnosed(result("containers", received=0), failures[0], places=(A, walled))[1:] == [
+        "1 virtual address or published port fails, too: see to the above first"
+    ]
 
 
 def test_what_fails_in_the_same_way_is_one_sentence() -> None:
