@@ -105,7 +105,7 @@ def _node(cluster: snapshot.Cluster, start: Any) -> str:
     ready = {name for name, node in cluster.nodes.items() if node.is_ready}
     if start.node:
         if start.node not in cluster.nodes:
-            raise errors.NotFound(f"there is no node {start.node}: it has {', '.join(sorted(cluster.nodes))}")
+            raise errors.NotFound(f"there is no node {start.node}; `orchctl get nodes` lists them")
         if start.node not in ready:
             raise errors.NotPossible(f"{start.node} is not ready: build on another node")
         return str(start.node)
@@ -114,7 +114,7 @@ def _node(cluster: snapshot.Cluster, start: Any) -> str:
         raise errors.NotPossible("no node is ready to build on; `orchctl get nodes` says why")
     if start.platform:  # one that can run its programs, where there is one
         wanted = _platform(start.platform).architecture
-        alike = [n for n in open_ones if cluster.nodes[n].status.facts.architecture == wanted]
+        alike = [name for name in open_ones if cluster.nodes[name].status.facts.architecture == wanted]
         open_ones = alike or open_ones
     what = reference.of_own(start.names[0]).repository if start.names else ""
     return max(open_ones, key=lambda name: hashlib.sha256(f"{name}/{what}".encode()).digest())

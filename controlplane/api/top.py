@@ -49,7 +49,7 @@ class Top:
         known = sorted(self.picture.cluster.nodes)
         for name in request.names:
             if name not in known:
-                raise errors.NotFound(f"there is no node {name}")
+                raise errors.NotFound(f"there is no node {name}; `orchctl get nodes` lists them")
         return list(request.names) or known
 
     def _tasks(self, request: Any) -> dict[str, list[Task]]:
