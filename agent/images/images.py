@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.images import archive, care, flights, prune, pull
+from agent.images import archive, care, flights, pull
 from agent.images.giving import Giving
 from agent.images.image import Image, Stored
 from agent.images.library import Library
@@ -240,10 +240,6 @@ class Images:
             marks,
             lambda: care.used_part(self._library.directory),
         )
-
-    async def prune(self, *, in_use: Collection[str], older_than: float) -> Sequence[str]:
-        """Removes images unused for `older_than` seconds; `in_use` and the answer are manifest digests."""
-        return await asyncio.to_thread(prune.prune, self._library, frozenset(in_use), older_than)
 
     async def _settle(self) -> None:
         """A while after a pull: its disk and processors are for the next one, which often follows."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orch.model.assignment import AssignedTemplate, FileSection, TaskSection
+from orch.model.assignment import AssignedTemplate, TaskSection
 from orch.model.container import ContainerSpec, FileMount
 from orch.model.names import TaskId
 from orch.model.policy import NodeLoss
@@ -97,13 +97,6 @@ def is_whole(section: TaskSection) -> bool:
     have = {_template_key(each) for each in section.templates}
     return all(
         (each.id.namespace, each.id.service, each.id.birth, each.revision) in have for each in section.tasks
-    )
-
-
-def files_in(section: FileSection) -> frozenset[FileKey]:
-    """The configs and secrets that have come."""
-    return frozenset(
-        (each.secret, each.name.namespace, each.name.name, each.version) for each in section.files
     )
 
 

@@ -163,11 +163,3 @@ def test_only_old_and_idle_images_are_removable() -> None:
     assert prune.removable(images, {}, now=100, older_than=50) == ["older", "old"]
     assert prune.removable(images, {"older"}, now=100, older_than=50) == ["old"]
     assert prune.removable(images, {}, now=100, older_than=1000) == []
-
-
-def test_pruning_spares_what_is_in_use(library: Library) -> None:
-    one, two = put(library, "web:1", BASE), put(library, "web:2", BASE, TOP)
-
-    assert prune.prune(library, {one}, older_than=0) == [two]
-    assert found(library, "web:1") == [BASE.diff_id]
-    assert not library.has_layer(TOP.diff_id)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from agent.reconciler.asked import UNDRAINED_SECONDS, files_in, is_whole, tasks_of
-from orch.model.assignment import AssignedTask, AssignedTemplate, File, FileSection, TaskSection
+from agent.reconciler.asked import UNDRAINED_SECONDS, is_whole, tasks_of
+from orch.model.assignment import AssignedTask, AssignedTemplate, File, TaskSection
 from orch.model.cluster import Stamp
 from orch.model.container import ContainerSpec, FileMount
 from orch.model.names import ObjectName, ServiceName, TaskId
@@ -43,7 +43,7 @@ def test_files_are_missing_until_the_very_version_has_come() -> None:
         ((old, same_name), ("secret db, version 2",)),
         ((new,), ()),
     ):
-        have = files_in(FileSection(STAMP, 1, files))
+        have = frozenset((each.secret, "default", "db", each.version) for each in files)
 
         assert tasks_of(section, have, {}, 5.0)[TASK.key].missing == missing
 
