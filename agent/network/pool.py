@@ -39,11 +39,6 @@ class Pool:
         self._removing: asyncio.Task[None] | None = None
         self._closed = False
 
-    @property
-    def ready(self) -> int:
-        """How many slots wait for a task."""
-        return len(self._ready)
-
     def fill(self) -> None:
         """Begins to fill in the background."""
         if self._making is None and not self._closed:

@@ -37,7 +37,6 @@ class Info:
 
     pid: int
     structure: str
-    version: str
     dropped_logs: int
 
 
@@ -49,7 +48,6 @@ def info(text: str) -> Info:
     return Info(
         int(words["Pid"]),
         words.get("description", ""),
-        words.get("Version", ""),
         int(words.get("DroppedLogs", 0)),
     )
 
