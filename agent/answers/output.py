@@ -25,19 +25,26 @@ async def send(
     """Lines until there are no more; with `follow` until the task is over, through all its restarts."""
     place = find()
     name = place.container.name if place else ask.container
-    runs = runs_of(directory, name)
+    runs = _present_and_before(directory, name, place)
     if ask.previous:
-        if len(runs) < 2:
-            raise Refused(f"container {name} of {task} has no earlier run")
         runs = runs[:-1]
-    run = runs[-1] if runs else await _next_run(directory, name, None, find, user) if ask.follow else None
-    tail = ask.tail if ask.tail >= 0 else None
+        if not runs:
+            raise Refused(f"container {name} of {task} has no earlier run")
     follow = ask.follow and not ask.previous
+    run = runs[-1] if runs else await _next_run(directory, name, None, find, user) if follow else None
+    tail = ask.tail if ask.tail >= 0 else None
     while run is not None:
         lines = logs.read(directory, str(run), since=ask.since, tail=tail, follow=follow)
         if not await _send_lines(lines, task, name, ask.stream, user) or not follow:
             return
         run, tail = await _next_run(directory, name, run, find, user), None
+
+
+def _present_and_before(directory: Path, name: str, place: Place | None) -> list[run_name.RunName]:
+    """The last of them is the run that is, though it may have written nothing yet; empty before the first."""
+    present = run_name.parse(place.container.id) if place else None
+    runs = runs_of(directory, name)
+    return sorted({*runs, present}, key=_order) if present else runs
 
 
 async def _next_run(

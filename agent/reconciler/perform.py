@@ -1,6 +1,7 @@
 """Carries one step out in the room that can, and says what came of it. Decides nothing."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -33,13 +34,16 @@ from agent.reconciler.naming import Naming
 from agent.reconciler.observed import Fact, Observed
 from agent.reconciler.report import MOST_TAIL_LINES
 from agent.reconciler.rooms import Network, Rooms
-from agent.runtime import host_devices
+from agent.runtime import host_devices, logs
 from agent.runtime.container import Launch, LaunchFailed, NoSuchContainer
 from orch.model.container import ContainerSpec
 from orch.model.probe import Health
 from orch.oci.auth import Credentials
 
 _log = logging.getLogger(__name__)
+
+WRITTEN_WITHIN_SECONDS = 5.0
+"""What a container said last; orch-log may just be on its way up again."""
 
 Tell = Callable[[str, Fact], None]
 """A fact that comes later, and the key of the task it is about."""
@@ -85,7 +89,7 @@ class Performer:
             case step.StartProbes():
                 return self._probe(asked, seen, what)
             case step.ReadTail():
-                return self._read_tail(asked, seen, what)
+                return await self._read_tail(asked, seen, what)
             case step.Discard():
                 return await self._discard(asked, seen, what)
             case step.Condemn():
@@ -207,11 +211,16 @@ class Performer:
             _log.debug("%s had ended when it was to be told so", container.id)
         return fact
 
-    def _read_tail(self, asked: Asked, seen: Observed, what: step.ReadTail) -> Fact:
+    async def _read_tail(self, asked: Asked, seen: Observed, what: step.ReadTail) -> Fact:
+        """An end is often told sooner than what was said before it is written."""
         ended = seen.container(what.container).exited
-        run = ended.container if ended else ""
-        lines = log_tail.read(self.rooms.logs / asked.key, run, MOST_TAIL_LINES)
-        return observed.TailRead(what.container, lines)
+        if ended is None:
+            return observed.TailRead(what.container, ())
+        directory = self.rooms.logs / asked.key
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITTEN_WITHIN_SECONDS):
+                await logs.written(directory, ended.container)
+        return observed.TailRead(what.container, log_tail.read(directory, ended.container, MOST_TAIL_LINES))
 
     async def _discard(self, asked: Asked, seen: Observed, what: step.Discard) -> Fact:
         """The logs of the run before are kept, for `logs --previous`."""

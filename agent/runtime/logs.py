@@ -114,6 +114,16 @@ async def pieces(directory: Path | str, container: str) -> AsyncIterator[tuple[s
                 await changes.wait_next()
 
 
+async def written(directory: Path | str, container: str) -> None:
+    """Until it has ended and all that it said is in its file; for ever, where nobody writes it."""
+    path = Path(directory) / f"{container}.log"
+    if _is_whole(path):
+        return
+    with _Changes(path.parent) as changes:
+        while not _is_whole(path):
+            await changes.wait_next()
+
+
 class _Reader:
     """The newest file; when it has been rotated away and read to its end, the one after it."""
 
@@ -228,6 +238,14 @@ class _Changes:
         with contextlib.suppress(BlockingIOError):
             os.read(self._fd, 65536)
         self._changed.set()
+
+
+def _is_whole(path: Path) -> bool:
+    """Read-only: nothing will be written any more."""
+    try:
+        return not path.stat().st_mode & 0o200
+    except FileNotFoundError:
+        return False
 
 
 def _open_all(path: Path) -> list[FileIO]:

@@ -30,6 +30,7 @@ class FakeRuntime:
     """Containers are words in a dict; signals end them."""
 
     there: dict[str, Running | Exited] = field(default_factory=dict)
+    logs: dict[str, Path] = field(default_factory=dict)
     launched: list[str] = field(default_factory=list)
     refuses: list[LaunchFailed] = field(default_factory=list)
     deaf: bool = False
@@ -41,6 +42,7 @@ class FakeRuntime:
         if self.refuses:
             raise self.refuses.pop(0)
         self.launched.append(launch.container)
+        self.logs[launch.container] = Path(launch.logs, f"{launch.container}.log")
         running = Running(launch.container, 100 + len(self.launched), 1, 5.0)
         self.there[launch.container] = running
         if self.ends_at_once:
@@ -49,6 +51,9 @@ class FakeRuntime:
 
     def end(self, container: str, code: int | None, *, told: bool = True) -> None:
         self.there[container] = Exited(container, 1, code, None if code is not None else 9, False, 6.0)
+        if container in self.logs:
+            self.logs[container].parent.mkdir(parents=True, exist_ok=True)
+            self.logs[container].touch(0o440)  # all that it said is written
         if told:
             self.on_exit(self.there[container])
 
