@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 WORD_TIMEOUT_SECONDS = 5
@@ -78,18 +78,32 @@ def remove_folder(folder: Path, patience_seconds: float = WORD_TIMEOUT_SECONDS) 
 
 def wait_unlocked(folder: Path, patience_seconds: float = WORD_TIMEOUT_SECONDS) -> None:
     """Returns when no orch-dns holds the folder; one that does not listen to words is killed."""
+    with locked(folder, patience_seconds):
+        pass
+
+
+@contextlib.contextmanager
+def locked(folder: Path, patience_seconds: float) -> Iterator[int]:
+    """The folder is nobody else's; the descriptor that says so."""
     with (folder / "lock").open("a+b") as lock:
-        deadline = time.monotonic() + patience_seconds
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(0.01)  # flock cannot wait for a bounded time
-        lock.seek(0)
-        _kill(int(lock.read()))
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_taken(lock.fileno(), patience_seconds):
+            lock.seek(0)
+            _kill(int(lock.read()))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
+        # To close it is not enough: who is being forked just now has it open too.
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _is_taken(lock: int, patience_seconds: float) -> bool:
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)  # flock cannot wait for a bounded time
 
 
 def _command(folder: Path, descriptors: Sequence[int], arguments: Sequence[str]) -> list[str]:
