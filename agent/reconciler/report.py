@@ -61,7 +61,8 @@ def _troubles(seen: Observed) -> list[Trouble]:
 
 
 def _is_pending(policy: RestartPolicy, trouble: Trouble, now: float) -> bool:
-    if trouble.crash and policy.policy == "never":
+    is_final = trouble.permanent or (trouble.crash and policy.policy == "never")
+    if is_final or backoff.is_spent(policy, trouble):
         return True
     return now < backoff.retry_at(policy, trouble)
 

@@ -39,7 +39,7 @@ def test_a_busy_task_is_told_from_an_idle_one(cluster: Dev) -> None:
     found = {(each["name"], each["container"]): each for each in usages(cluster, "--interval", "2s")}
 
     busy, idle = found["busy.1.1", "main"], found["idle.1.1", ""]
-    assert 0.1 < busy["cpu"] < 0.65, "it may use half a core"
+    assert 0.02 < busy["cpu"] < 0.65, "it may use half a core, where others leave it one"
     assert idle["cpu"] < 0.05
     assert found["busy.1.1", ""]["cpu"] >= busy["cpu"] * 0.9
     assert int(busy["workingSet"]) > 15_000_000 > int(idle["workingSet"])

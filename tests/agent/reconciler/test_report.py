@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from agent.reconciler import learning, observed
 from agent.reconciler.asked import Asked
 from agent.reconciler.observed import Final, Observed, Probed, Trouble
@@ -80,6 +82,13 @@ def test_what_is_never_restarted_has_no_restarts() -> None:
     asked = an_asked(restart=RestartPolicy(policy="never"))
 
     assert said(asked, a_prepared(exited(), troubles=1), now=NOW + 1).restarts == 0
+
+
+@pytest.mark.parametrize("later", [0.0, 0.1, 60.0])
+def test_of_two_attempts_there_were_two_restarts_however_late_it_is_told(later: float) -> None:
+    asked = an_asked(restart=RestartPolicy(policy="on-failure", backoff=0.05, attempts=2))
+
+    assert said(asked, a_prepared(exited(count=3), troubles=3), now=NOW + later).restarts == 2
 
 
 def test_a_crash_loop_is_called_so_from_the_second_crash_on() -> None:
