@@ -116,7 +116,14 @@ def check_runnable(found: Manifest) -> None:
             raise bad_image(f"layer {number} is {layer.media_type!r:.120}, which cannot be unpacked here")
 
 
-_ALIASES = {"x86_64": "amd64", "aarch64": "arm64", "armhf": "arm", "armel": "arm", "i386": "386"}
+_ALIASES = {
+    "aarch64": ("arm64", ""),
+    "armel": ("arm", "v6"),
+    "armhf": ("arm", "v7"),
+    "i386": ("386", ""),
+    "x86_64": ("amd64", ""),
+}
+"""Architecture and variant, as docker takes them."""
 
 
 def platform(text: str) -> Platform:
@@ -130,7 +137,8 @@ def platform(text: str) -> Platform:
             f"{text or 'nothing'} is no platform{several}; write OS/ARCH, for example linux/arm64"
         )
     os, architecture, variant = [*parts, ""][:3]
-    architecture = _ALIASES.get(architecture, architecture)
+    architecture, usual = _ALIASES.get(architecture, (architecture, ""))
+    variant = variant or usual
     if (architecture, variant) in {("arm64", "v8"), ("amd64", "v1")}:
         variant = ""  # what is meant without a word
     return Platform(os, architecture, variant)

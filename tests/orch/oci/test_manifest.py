@@ -169,6 +169,8 @@ def test_a_document_that_two_programs_would_read_differently_is_refused(said: st
         ("arm64", Platform("linux", "arm64")),
         ("linux/arm64/v8", Platform("linux", "arm64")),
         ("Linux/x86_64", Platform("linux", "amd64")),
+        ("linux/armhf", Platform("linux", "arm", "v7")),
+        ("armel", Platform("linux", "arm", "v6")),
     ],
 )
 def test_a_platform_is_written_as_docker_has_it(text: str, means: Platform) -> None:
