@@ -128,11 +128,14 @@ class Policy:
         before = chains = self._chains or {}
         given = {each: self._of(each) for each in affected}
         lost, new = self._difference(given)
-        if before.keys() == self._book.chains.keys():
-            work = partial(self._transact, lost, new) if lost or new else _nothing
-        else:
+        if before.keys() != self._book.chains.keys():
             chains = dict(self._book.chains)
             work = partial(kernel.run_nft, text.change(self._place, before, chains, lost, new))
+        elif lost or new:
+            work = partial(self._transact, lost, new)
+        else:
+            self._note(given, lost)  # not a thread's while for nothing: a task that starts waits here
+            return
         self._chains = None
         try:
             await _shielded(partial(self._awake, work) if new or chains else work)
@@ -233,10 +236,6 @@ def of_node(bridge: str, cluster_range: str, service_range: str, subnets: Sequen
 
 def _packed(key: tuple[str, ...]) -> bytes:
     return b"".join(IPv4Address(each).packed for each in key)
-
-
-def _nothing() -> None:
-    """Nothing differs."""
 
 
 async def _shielded(work: Callable[[], None]) -> None:
