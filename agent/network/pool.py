@@ -19,8 +19,9 @@ _log = logging.getLogger(__name__)
 REFILL_AFTER_SECONDS = 0.1
 """Making slots competes with starting containers for the processors; a burst comes first."""
 BATCH_SLOTS = 8
-REMOVE_AFTER_SECONDS = 0.02
-"""Removals are collected this long: the kernel waits for its readers once a batch, not once a link."""
+REMOVE_AFTER_SECONDS = 0.06
+"""Removals are collected this long: the kernel waits for its readers once a batch, not once a link; and a task that
+follows at once and finds no slot ready has its own made before."""
 
 
 class Pool:
