@@ -86,7 +86,7 @@ def make(
             scope.begin(call, record, made["limits"])
         if on_birth:
             on_birth(birth)
-        birth.go()
+        birth.go(call.cgroups.doors(made["group"], born=made["born"]) if made["group"] else [])
         _attend(birth, made)
         record["creating"] = False
         call.store.write(record)

@@ -18,6 +18,7 @@ from agent.runtime import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, NoReturn, Self
 
     Plan = dict[str, Any]
@@ -45,17 +46,19 @@ class Birth:
         self.terminal = -1
         """The master of its terminal, ours to close; -1 without one."""
 
-    def go(self) -> None:
-        """Its pid is written down."""
-        self._say(handshake.GO)
+    def go(self, doors: list[int]) -> None:
+        """Its pid is written down, its cgroups are there: through these doors (closed here) it goes in."""
+        self._say(handshake.GO, doors)
+        for door in doors:
+            os.close(door)
 
     def hooked(self) -> None:
         self.hooks_are_due = False
         self._say(handshake.HOOKED)
 
-    def _say(self, word: bytes) -> None:
+    def _say(self, word: bytes, fds: "Sequence[int]" = ()) -> None:
         try:
-            self.sock.send(word)
+            self.sock.sendmsg([word], [packets.rights(tuple(fds))] if fds else [])
         except BrokenPipeError:
             return  # it has failed already, and what it said about that is waiting
 
@@ -112,7 +115,7 @@ class Midwife:
                 pid, pidfd = self._bear(plan)
                 if pid == 0:
                     syscalls.unblock_signals()
-                    init.become(plan, line.theirs, self.cgroups, self.place, self.last_capability)
+                    init.become(plan, line.theirs, self.place, self.last_capability)
                 return line.to(pid, pidfd)
         finally:
             for fd in plan["held"]:

@@ -139,18 +139,26 @@ def mkdir(path: str) -> bool:
     Whatever our umask, others may pass: a container in a user namespace that mounts its own group is led
     there from the top with its own privileges.
     """
+    before = os.umask(0o022)
     try:
-        os.mkdir(path)
-        os.chmod(path, 0o755)
+        os.mkdir(path, 0o755)
     except FileExistsError:
         return False
+    finally:
+        os.umask(before)
     return True
 
 
 def makedirs(mount: str, group: str) -> None:
-    path = mount
-    for part in group.split("/"):
-        path = f"{path}/{part}"
+    """From below: usually only the last one or two are missing."""
+    path = f"{mount}/{group}"
+    try:
+        mkdir(path)
+    except FileNotFoundError:
+        above, _, _ = group.rpartition("/")
+        if not above:
+            raise
+        makedirs(mount, above)
         mkdir(path)
 
 

@@ -36,23 +36,34 @@ class V1:
         self.mounts = [mount for mount in dict.fromkeys(wanted) if mount]
         self.others = [mount for mount in dict.fromkeys(self.places.values()) if mount not in self.mounts]
         self.killer = unified or self.pids_mount or self.memory
+        self.in_use = list(self.others)
+        """Of the others those where groups of ours may lie."""
         self.systemd = mounts.get("name=systemd", "")
         self.programs: dict[bytes, int] = {}
+
+    def narrow(self, root: str) -> None:
+        """Nobody else makes groups below `root`: where it is not, nothing of ours is looked for."""
+        self.in_use = self._others_of(root)
 
     def controllers(self) -> list[str]:
         """What can be limited here."""
         return list(self.places)
 
     def create(self, group: str, limits: "Limits") -> None:
-        parent = os.path.dirname(group)
+        """With its limits."""
+        self.begin(group, limits)
+        self.complete(group, limits)
+
+    def begin(self, group: str, _: "Limits") -> None:
+        """What a process is born into, if anything."""
+        if self.unified:
+            files.makedirs(self.unified, group)
+
+    def complete(self, group: str, limits: "Limits") -> None:
+        """The rest of it, which nobody needs before he goes in by its doors."""
         for mount in self.mounts:
-            try:
-                os.mkdir(f"{mount}/{group}")
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                files.makedirs(mount, parent)
-                files.mkdir(f"{mount}/{group}")
+            if mount != self.unified:
+                files.makedirs(mount, group)
         if limits:
             self._limit(group, limits["rows"])
             self._guard_devices(group, limits)
@@ -66,7 +77,7 @@ class V1:
     def spread(self, group: str) -> None:
         """Into all hierarchies, asked for or not: docker and podman look for a container in each of them."""
         for mount in self.others:
-            _make_in(mount, group)
+            self._make_in(mount, group)
         if self.systemd:
             files.makedirs(self.systemd, group)
 
@@ -143,7 +154,7 @@ class V1:
     def remove(self, group: str) -> bool:
         """Whether it is gone; a group with dying processes in it is not, ask again."""
         gone = [
-            files.rmdir(f"{mount}/{group}") for mount in (*self.mounts, *self.others, self.systemd) if mount
+            files.rmdir(f"{mount}/{group}") for mount in (*self.mounts, *self.in_use, self.systemd) if mount
         ]
         return all(gone)
 
@@ -154,7 +165,7 @@ class V1:
         def directory_of(controller: str) -> str:
             mount = self.places[controller]
             if mount not in self.mounts:
-                _make_in(mount, group)
+                self._make_in(mount, group)
             return f"{mount}/{group}"
 
         files.apply(rows, directory_of)
@@ -173,7 +184,12 @@ class V1:
         self._limit(group, rows)
 
     def _others_of(self, group: str) -> list[str]:
-        return [mount for mount in self.others if os.path.exists(f"{mount}/{group}")]
+        return [mount for mount in self.in_use if os.path.exists(f"{mount}/{group}")]
+
+    def _make_in(self, mount: str, group: str) -> None:
+        if mount not in self.in_use:
+            self.in_use.append(mount)
+        _make_in(mount, group)
 
 
 def _make_in(mount: str, group: str) -> None:

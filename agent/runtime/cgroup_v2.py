@@ -25,19 +25,31 @@ class V2:
         self.mount = self.unified = mount
         self.programs: dict[bytes, int] = {}
 
+    def narrow(self, root: str) -> None:
+        """There is one place to look."""
+
     def controllers(self) -> list[str]:
         """What can be limited here."""
         return files.read(f"{self.mount}/cgroup.controllers").split()
 
     def create(self, group: str, limits: "Limits") -> None:
-        rows = limits.get("rows", [])
-        wanted = {row[0] for row in rows if row[0]}
+        """With its limits."""
+        self.begin(group, limits)
+        self.complete(group, limits)
+
+    def begin(self, group: str, limits: "Limits") -> None:
+        """What a process is born into."""
+        wanted = {row[0] for row in limits.get("rows", []) if row[0]}
         path = self.mount
         for part in group.split("/"):
             _enable(path, wanted)
             path = f"{path}/{part}"
             files.mkdir(path)
-        files.apply(rows, lambda _: path)
+
+    def complete(self, group: str, limits: "Limits") -> None:
+        """Its limits, which who was born there feels from now on."""
+        path = f"{self.mount}/{group}"
+        files.apply(limits.get("rows", []), lambda _: path)
         if limits.get("devices"):
             self._guard_devices(path, limits)
 

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
     Plan = dict[str, Any]
 
+_MOST_BYTES = 1 << 16  # a line for each hierarchy, of a path at most
 _QUIET = c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC
 
 
 def hierarchies() -> list[str]:
     """The controllers of each, read while /proc is still the host's; [""] where there is only v2."""
-    with open("/proc/self/cgroup", encoding="utf-8") as table:
-        return [line.split(":")[1] for line in table]
+    fd = os.open("/proc/self/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        table = os.read(fd, _MOST_BYTES).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
+    return [line.split(":")[1] for line in table.splitlines()]
 
 
 def own_groups(group: str) -> dict[str, int]:
@@ -48,13 +53,16 @@ def make(mount: "Plan", names: list[str], attach: "Any") -> None:
         attach(whole)
         os.close(whole)
         return
-    shelf = filesystems.make("tmpfs", ["mode=0755"], mount["set"] & ~c.MOUNT_ATTR_RDONLY)
+    writable = mount["set"] & ~c.MOUNT_ATTR_RDONLY
+    shelf = filesystems.make("tmpfs", ["mode=0755"], writable)
     attach(shelf)
+    os.fchdir(shelf)
     for controllers in filter(None, names):
         name = controllers.removeprefix("name=")
         words = [controllers] if controllers.startswith("name=") else controllers.split(",")
-        fd = filesystems.make("cgroup", words, mount["set"])
-        _put(shelf, name, fd)
+        os.mkdir(name, 0o755)
+        if not filesystems.mount_here("cgroup", name, words, writable):
+            _put(shelf, name, filesystems.make("cgroup", words, mount["set"]))
         for alias in controllers.split(",") if "," in controllers else ():
             os.symlink(name, alias, dir_fd=shelf)
     _finish(mount, shelf)
@@ -71,18 +79,18 @@ def bind(mount: "Plan", groups: dict[str, int], attach: "Any") -> None:
     attach(shelf)
     for name, fd in groups.items():
         syscalls.mount_setattr(fd, mount["set"] | _QUIET)
+        os.mkdir(name or "unified", 0o755, dir_fd=shelf)
         _put(shelf, name or "unified", fd)
     _finish(mount, shelf)
 
 
 def _finish(mount: "Plan", shelf: int) -> None:
     if mount["set"] & c.MOUNT_ATTR_RDONLY:
-        syscalls.mount_setattr(shelf, c.MOUNT_ATTR_RDONLY)
+        syscalls.mount_setattr(shelf, c.MOUNT_ATTR_RDONLY, recursive=True)
     os.close(shelf)
 
 
 def _put(shelf: int, name: str, fd: int) -> None:
-    os.mkdir(name, 0o755, dir_fd=shelf)
     target = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=shelf)
     syscalls.move_mount_on(fd, target)
     os.close(target)

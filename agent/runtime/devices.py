@@ -116,56 +116,58 @@ def _not_made(device: "Plan", error: OSError) -> handshake.StepFailed:
 
 def attach(root: "inside.Inside", nodes: dict[str, int]) -> None:
     """In the container's root, after its mounts; from then on the descriptors mean what is attached."""
-    for path, node in nodes.items():
-        try:
-            nodes[path] = _attach(root, path, node)
-        except OSError as error:
-            hint = "mount a tmpfs on /dev" if path.startswith("/dev/") else ""
-            raise handshake.failed("devices", f"put {path} in place", error, hint) from None
     try:
-        _link(root)
+        dev = root.make("/dev", is_directory=True)
     except OSError as error:
-        raise handshake.failed("devices", "fill /dev with links", error, "mount a tmpfs on /dev") from None
-
-
-def _attach(root: "inside.Inside", path: str, node: int) -> int:
-    """A node that is there already, as in a /dev bound from the host, stays."""
-    directory, name = os.path.split(path)
-    above = root.make(directory, is_directory=True)
+        raise _not_put("find /dev", error) from None
     try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
-        if not _is_there(name, above):
-            os.close(os.open(name, flags, 0o644, dir_fd=above))
-        target = syscalls.openat2(above, name, os.O_PATH | os.O_NOFOLLOW, c.RESOLVE_BENEATH)
-        there, ours = os.fstat(target), os.fstat(node)
-        if there.st_mode & _KIND == _LINK:
-            why = f"{path} of the image is a symbolic link; a device cannot be put there"
-            raise handshake.StepFailed("devices", why)
-        if (there.st_mode & _KIND, there.st_rdev) == (ours.st_mode & _KIND, ours.st_rdev):
-            os.close(node)
-            return target
-        syscalls.move_mount_on(node, target)
-        os.close(target)
-        return node
-    finally:
-        os.close(above)
-
-
-def _is_there(name: str, directory: int) -> bool:
-    try:
-        os.lstat(name, dir_fd=directory)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _link(root: "inside.Inside") -> None:
-    dev = root.make("/dev", is_directory=True)
-    try:
-        for target, name in _LINKS:
+        for path, node in nodes.items():
+            directory, name = os.path.split(path)
             try:
-                os.symlink(target, name, dir_fd=dev)
-            except FileExistsError:
-                continue
+                above = dev if directory == "/dev" else root.make(directory, is_directory=True)
+                nodes[path] = _attach(above, name, path, node)
+                if above != dev:
+                    os.close(above)
+            except OSError as error:
+                raise _not_put(f"put {path} in place", error, in_dev=path.startswith("/dev/")) from None
+        try:
+            _link(dev)
+        except OSError as error:
+            raise _not_put("fill /dev with links", error) from None
     finally:
         os.close(dev)
+
+
+def _not_put(what: str, error: OSError, *, in_dev: bool = True) -> handshake.StepFailed:
+    return handshake.failed("devices", what, error, "mount a tmpfs on /dev" if in_dev else "")
+
+
+def _attach(above: int, name: str, path: str, node: int) -> int:
+    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
+    try:
+        target = os.open(name, flags, 0o644, dir_fd=above)
+    except FileExistsError:
+        target = syscalls.openat2(above, name, os.O_PATH | os.O_NOFOLLOW, c.RESOLVE_BENEATH)
+        if _is_same(path, target, node):
+            os.close(node)
+            return target
+    syscalls.move_mount_on(node, target)
+    os.close(target)
+    return node
+
+
+def _is_same(path: str, target: int, node: int) -> bool:
+    """Whether the node is there already, as in a /dev bound from the host: then it stays."""
+    there, ours = os.fstat(target), os.fstat(node)
+    if there.st_mode & _KIND == _LINK:
+        why = f"{path} of the image is a symbolic link; a device cannot be put there"
+        raise handshake.StepFailed("devices", why)
+    return (there.st_mode & _KIND, there.st_rdev) == (ours.st_mode & _KIND, ours.st_rdev)
+
+
+def _link(dev: int) -> None:
+    for target, name in _LINKS:
+        try:
+            os.symlink(target, name, dir_fd=dev)
+        except FileExistsError:
+            continue

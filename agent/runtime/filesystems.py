@@ -1,4 +1,7 @@
-"""New file systems as mounts that are attached nowhere yet: proc, tmpfs, devpts and whatever else there is."""
+"""New file systems: proc, tmpfs, devpts and whatever else there is.
+
+As mounts that are attached nowhere yet, or, where that will do, with one call in the directory that we are in.
+"""
 
 import os
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     Plan = dict[str, Any]
 
 _MESSAGE_BYTES = 1000
+_MOST_DATA_BYTES = 4000  # mount(2) takes one page of them
+_SAME_FLAGS = c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC
+"""mount(2) has the same bits for these; with MS_RDONLY it would make the whole file system read-only."""
 
 
 def of(mount: "Plan") -> int:
@@ -40,6 +46,25 @@ def make(kind: str, data: "Sequence[str]", attributes: int, *, source: str = "")
         raise handshake.failed("mounts", f"mount a {kind}", error, hint) from None
     finally:
         os.close(context)
+
+
+def mount_here(kind: str, name: str, data: "Sequence[str]", attributes: int, *, source: str = "") -> bool:
+    """On `name` in the current directory, "." for itself. False where `make` has to do it, or knows better why not."""
+    flags = attributes & _SAME_FLAGS
+    if attributes & c.MOUNT_ATTR_STRICTATIME:
+        flags |= c.MS_STRICTATIME
+    words = ",".join(data)
+    if (
+        attributes & ~(_SAME_FLAGS | c.MOUNT_ATTR_STRICTATIME)
+        or words.count(",") >= max(len(data), 1)
+        or len(words) > _MOST_DATA_BYTES
+    ):
+        return False
+    try:
+        syscalls.mount(source or kind, name, kind, flags, words)
+    except OSError:
+        return False
+    return True
 
 
 def _said(context: int) -> str:

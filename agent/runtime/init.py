@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import _socket
     from typing import Any, NoReturn
 
-    from agent.runtime.cgroup import Cgroups
-
     Plan = dict[str, Any]
 
 _LAST_RESORT = 255
@@ -45,13 +43,11 @@ def last_capability() -> int:
         return int(file.read())
 
 
-def become(
-    plan: "Plan", sock: "_socket.socket", cgroups: "Cgroups", place: str, last_capability: int
-) -> "NoReturn":
+def become(plan: "Plan", sock: "_socket.socket", place: str, last_capability: int) -> "NoReturn":
     """Never returns: the payload runs, or whoever is at the other end of the socket has been told why not."""
     try:
         keep_only([sock.fileno(), *_kept(plan)])
-        _become(plan, sock, cgroups, place, last_capability)
+        _become(plan, sock, place, last_capability)
     except handshake.StepFailed as failure:
         report(sock, failure.step, failure.message)
     except BaseException as error:
@@ -82,12 +78,9 @@ def report(sock: "_socket.socket", step: str, message: str) -> None:
         return  # the shim is gone; so are we
 
 
-def _become(
-    plan: "Plan", sock: "_socket.socket", cgroups: "Cgroups", place: str, last_capability: int
-) -> None:
+def _become(plan: "Plan", sock: "_socket.socket", place: str, last_capability: int) -> None:
     os.setsid()
     join_keyring(plan)
-    doors = open_doors(cgroups, plan)
     namespaces.join(plan["join"])
     if plan["clone"] & c.CLONE_NEWTIME:
         namespaces.make_time(plan["time_offsets"])
@@ -104,7 +97,7 @@ def _become(
         hooked.before_pivot()
         _change_root(plan["rootfs"])
     sysctl.apply(plan["sysctl"], proc)
-    join_groups(doors, plan["group"])
+    join_groups(hooked.wait_for_go(), plan["group"])
     if plan["clone"] & c.CLONE_NEWCGROUP:
         syscalls.unshare(c.CLONE_NEWCGROUP)  # after joining: the group becomes the root that it sees
     if plan["clone"] & c.CLONE_NEWNS:
@@ -117,7 +110,6 @@ def _become(
     is_inside = enter_directory(plan["cwd"], is_made=True)
     if plan["init"]:
         _fork_behind_init(plan, sock, last_capability)
-    hooked.wait_for_go()
     filter_and_drop(plan, last_capability)
     if not is_inside:
         enter_directory(plan["cwd"], is_made=False, is_last=True)
@@ -142,7 +134,8 @@ class _Hooked:
     def __init__(self, plan: "Plan", sock: "_socket.socket") -> None:
         self.plan = plan
         self.sock = sock
-        self.has_word = False
+        self.doors: list[int] | None = None
+        """Of its cgroups, once it has the word."""
         self.pid = int(os.readlink("/proc/self")) if plan["hooks"] else 0  # as the host counts
         """Host's /proc: inside its own it would be 1."""
 
@@ -155,11 +148,14 @@ class _Hooked:
                 os._exit(_LAST_RESORT)
         hooks.run("createContainer", hooked, {**self.plan["state"], "status": "creating", "pid": self.pid})
 
-    def wait_for_go(self) -> None:
+    def wait_for_go(self) -> list[int]:
         """Our parent has written down pid and start time; without that there is no container."""
-        if not self.has_word and self.sock.recv(len(handshake.GO)) != handshake.GO:
-            os._exit(_LAST_RESORT)
-        self.has_word = True
+        if self.doors is None:
+            word, doors = packets.receive_word(self.sock, len(handshake.GO))
+            if word != handshake.GO:
+                os._exit(_LAST_RESORT)
+            self.doors = doors
+        return self.doors
 
 
 def _change_root(root: str) -> None:
@@ -211,16 +207,6 @@ def join_keyring(plan: "Plan") -> None:
             raise handshake.failed("keyring", f"make session keyring {name}", error, hint) from None
 
 
-def open_doors(cgroups: "Cgroups", plan: "Plan") -> list[int]:
-    """Of its groups, while the host's files are seen."""
-    if not plan["group"]:  # whoever called us wants no cgroup
-        return []
-    try:
-        return cgroups.doors(plan["group"], born=plan["born"])
-    except OSError as error:
-        raise handshake.failed("cgroup", f"join {error.filename}", error) from None
-
-
 def join_groups(doors: list[int], group: str) -> None:
     try:
         for door in doors:
@@ -255,9 +241,13 @@ def _name(hostname: str, domainname: str) -> None:
 def enter_directory(path: str, *, is_made: bool, is_last: bool = False) -> bool:
     """False for one that only its user may enter: to be tried again as that user."""
     try:
-        if is_made:
+        try:
+            os.chdir(path)
+        except FileNotFoundError:
+            if not is_made:
+                raise
             os.makedirs(path, 0o755, exist_ok=True)
-        os.chdir(path)
+            os.chdir(path)
     except PermissionError as error:
         if not is_last:
             return False

@@ -36,7 +36,23 @@ class Inside:
         try:
             return self.find_plain(path) if plain else self.find(path)
         except FileNotFoundError:
-            return _Walk(self.root, is_directory=is_directory).go(path)
+            made = self._make_last(path) if is_directory and not plain else -1
+            return made if made >= 0 else _Walk(self.root, is_directory=is_directory).go(path)
+
+    def _make_last(self, path: str) -> int:
+        """The usual case, a directory that alone is missing; -1 where it is not that."""
+        above, _, name = path.rpartition("/")
+        try:
+            fd = self.find(above or "/")
+        except OSError:
+            return -1
+        try:
+            os.mkdir(name, 0o755, dir_fd=fd)
+            return os.open(name, _NOT_A_PLACE | os.O_DIRECTORY, dir_fd=fd)
+        except OSError:
+            return -1
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         os.close(self.root)

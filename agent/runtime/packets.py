@@ -82,6 +82,13 @@ def receive(sock: "_socket.socket") -> "tuple[Packet, list[int]] | None":
     return decode(raw), passed(ancillary)
 
 
+def receive_word(sock: "_socket.socket", size: int) -> "tuple[bytes, list[int]]":
+    """A word of that many bytes, as it was sent, with the descriptors beside it; b"" when the other side is gone."""
+    space = _socket.CMSG_SPACE(_MAX_FDS * _FD_BYTES)
+    word, ancillary, _, _ = sock.recvmsg(size, space, _socket.MSG_CMSG_CLOEXEC)
+    return word, passed(ancillary)
+
+
 def rights(fds: "tuple[int, ...]") -> "tuple[int, int, bytes]":
     """Descriptors beside a message. Not through the module array, which pulls in collections."""
     raw = b"".join(fd.to_bytes(_FD_BYTES, sys.byteorder) for fd in fds)

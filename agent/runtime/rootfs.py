@@ -146,6 +146,8 @@ def _mount_all(plan: "Plan", root: "inside.Inside", ready: dict[int, int]) -> di
         if mount["remount"]:
             _remount(root, mount)
             continue
+        if number not in ready and _mount_at_once(root, mount):
+            continue
         fd = ready[number] if number in ready else filesystems.of(mount)
         attach(root, mount, fd)
         if kind in _KERNELS_OWN:
@@ -153,6 +155,21 @@ def _mount_all(plan: "Plan", root: "inside.Inside", ready: dict[int, int]) -> di
         else:
             os.close(fd)
     return kept
+
+
+def _mount_at_once(root: "inside.Inside", mount: "Plan") -> bool:
+    """With one call from inside its place, where nothing else has to be done with it; else the long way tells why."""
+    if mount["copyup"] or mount["rset"] or mount["rclear"] or mount["propagation"]:
+        return False
+    try:
+        target = root.make(mount["target"], is_directory=True, plain=mount["plain"])
+        try:
+            os.fchdir(target)
+        finally:
+            os.close(target)
+    except OSError:
+        return False
+    return filesystems.mount_here(mount["kind"], ".", mount["data"], mount["set"], source=mount["source"])
 
 
 def attach(root: "inside.Inside", mount: "Plan", fd: int) -> None:

@@ -49,6 +49,7 @@ class Shim:
 
     def run(self) -> None:
         cgroup.join_helpers(self.cgroups, self.cgroup_root)
+        self.cgroups.narrow(self.cgroup_root)
         takeover.take_over(self.keeper, self.starts)
         self.loop.watch(self.listener.fileno(), self._welcome)
         gc.collect()

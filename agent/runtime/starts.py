@@ -44,13 +44,8 @@ class Starts:
         try:
             self._prepare(container, plan)
             birth = self.keeper.midwife.launch(plan)
-        except handshake.StepFailed as failure:
-            self.discard(container, [failure.step, failure.message])
-            return
-        except OSError as error:
-            step = "cgroup" if isinstance(error, cgroup_files.Refused) else "prepare"
-            failed = handshake.failed(step, str(error.filename or error.args[0]), error)
-            self.discard(container, [failed.step, failed.message])
+        except (handshake.StepFailed, OSError) as error:
+            self.discard(container, _sentence(error))
             return
         container.birth = birth
         container.pidfd = birth.pidfd
@@ -58,19 +53,32 @@ class Starts:
         container.entry["start_time"] = journal.start_time(birth.pid)
         self.keeper.loop.watch(birth.sock.fileno(), lambda _: self._hear_birth(container))
         try:
-            self.keeper.journal.write(container.entry)
-        except OSError as error:  # nobody could find it again, so it may not run
-            failed = handshake.failed("prepare", f"write down {self.keeper.journal.path(name)}", error)
-            birth.failure = [failed.step, failed.message]
+            birth.go(self._complete(container, plan))
+        except (handshake.StepFailed, OSError) as error:
+            birth.failure = _sentence(error)
             syscalls.kill_process(birth.pidfd, _SIGKILL)
-            return
-        birth.go()
+
+    def _complete(self, container: kept.Container, plan: "Packet") -> list[int]:
+        """What the process needs only when it has its root, made meanwhile. The doors of its cgroup.
+
+        Its pid goes into the journal: nobody could find it again without.
+        """
+        self._write_down(container.entry)
+        self.keeper.cgroups.complete(plan["group"], plan["limits"])
+        return self.keeper.cgroups.doors(plan["group"], born=plan["born"])
+
+    def _write_down(self, entry: "Packet") -> None:
+        try:
+            self.keeper.journal.write(entry)
+        except OSError as error:
+            where = self.keeper.journal.path(entry["container"])
+            raise handshake.failed("prepare", f"write down {where}", error) from None
 
     def _prepare(self, container: kept.Container, plan: "Packet") -> None:
-        """Everything that can be made before the process exists."""
+        """Everything that must be there before the process is."""
         path = self.keeper.journal.path(plan["container"])
         os.mkdir(path, 0o711)
-        self.keeper.journal.write(container.entry)
+        self._write_down(container.entry)
         if plan["stdio"] == "fifos":
             self._make_fifos(path, plan)
             container.fifos = self.keeper.hold(plan["container"])
@@ -78,7 +86,7 @@ class Starts:
         os.mkdir(f"{plan['root']}/upper", 0o755)
         os.chown(f"{plan['root']}/upper", *userns.outside(plan, 0, 0))
         os.mkdir(f"{plan['root']}/work", 0o700)
-        self.keeper.cgroups.create(plan["group"], plan["limits"])
+        self.keeper.cgroups.begin(plan["group"], plan["limits"])
 
     def _make_fifos(self, path: str, plan: "Packet") -> None:
         for name in ("stdout", "stderr", *(["stdin"] if plan["stdin"] else [])):
@@ -120,11 +128,9 @@ class Starts:
         entry = container.entry
         running = {**entry, "state": journal.RUNNING, "started_at": time.time()}
         try:
-            self.keeper.journal.write(running)
-        except OSError as error:
-            where = self.keeper.journal.path(entry["container"])
-            failed = handshake.failed("prepare", f"write down {where}", error)
-            return [failed.step, failed.message]
+            self._write_down(running)
+        except handshake.StepFailed as failure:
+            return _sentence(failure)
         entry.update(running)
         return []
 
@@ -161,3 +167,12 @@ class Starts:
             self.removals.after(container, {"error": failure, **problem}, container.reply)
 
         self.removals.group(container.entry["group"], done)
+
+
+def _sentence(error: "handshake.StepFailed | OSError") -> list[str]:
+    """Step and message."""
+    if isinstance(error, handshake.StepFailed):
+        return [error.step, error.message]
+    step = "cgroup" if isinstance(error, cgroup_files.Refused) else "prepare"
+    failed = handshake.failed(step, str(error.filename or error.args[0]), error)
+    return [failed.step, failed.message]
