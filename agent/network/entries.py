@@ -204,7 +204,7 @@ def mtu(link: bytes) -> int:
 
 def name(link: bytes) -> str:
     """Of a link."""
-    return kernel.attributes(link, _LINK.size).get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
+    return next(kernel.each(link, _LINK.size, IFLA_IFNAME), b"").rstrip(b"\0").decode()
 
 
 def _neighbours(conversation: kernel.Socket, tunnel: int) -> Iterator[Neighbour]:

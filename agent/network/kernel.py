@@ -139,12 +139,19 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 def attributes(body: bytes, at: int) -> dict[int, bytes]:
     """What stands behind the fixed part of a body."""
-    found: dict[int, bytes] = {}
+    return dict(_attributes(body, at))
+
+
+def each(body: bytes, at: int, wanted: int) -> Iterator[bytes]:
+    """The attributes of one kind."""
+    return (value for kind, value in _attributes(body, at) if kind == wanted)
+
+
+def _attributes(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
     while at + 4 <= len(body):
         length, kind = struct.unpack_from("HH", body, at)
-        found[kind & 0x3FFF] = body[at + 4 : at + length]
+        yield kind & 0x3FFF, body[at + 4 : at + length]
         at += max(4, (length + 3) & ~3)
-    return found
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, int, bytes]]:

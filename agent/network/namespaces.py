@@ -97,14 +97,7 @@ class Workshop:
 
     def remove(self, names: Sequence[str]) -> None:
         """Links, namespaces and files of these slots; whatever of it is gone already counts as removed."""
-        for name in names:
-            path = self._folder / name
-            if path.exists():
-                unmount(path)
-                path.unlink()
-        links = [netlink.group_link(link_name(name), _DOOMED) for name in names]
-        if links:
-            self._outside.ask([*links, netlink.remove_group(_DOOMED)])
+        remove_slots(self._folder, self._outside, names)
 
     def begin_resize(self, mtu: int) -> list[str]:
         """The bridge, and slots made from now on; the names of those that are there and must follow."""
@@ -209,6 +202,18 @@ class Workshop:
             wishes.append(entries.on_link(f"{subnet.gateway}/{whole}", index=netlink.INNER_INDEX))
             wishes.append(entries.route(anywhere, subnet.gateway, index=netlink.INNER_INDEX))
         return wishes
+
+
+def remove_slots(folder: Path, outside: kernel.Socket, names: Sequence[str]) -> None:
+    """The kernel answers when all who might still look at their links are done: some 40 ms."""
+    for name in names:
+        path = folder / name
+        if path.exists():
+            unmount(path)
+            path.unlink()
+    links = [netlink.group_link(link_name(name), _DOOMED) for name in names]
+    if links:
+        outside.ask([*links, netlink.remove_group(_DOOMED)])
 
 
 def remove_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 REFILL_AFTER_SECONDS = 0.1
 """Making slots competes with starting containers for the processors; a burst comes first."""
 BATCH_SLOTS = 8
-REMOVE_AFTER_SECONDS = 0.06
+REMOVE_AFTER_SECONDS = 0.2
 """Removals are collected this long: the kernel waits for its readers once a batch, not once a link; and a task that
 follows at once and finds no slot ready has its own made before."""
 
@@ -38,6 +38,8 @@ class Pool:
         self._given_back: list[Slot] = []
         self._making: asyncio.Task[None] | None = None
         self._removing: asyncio.Task[None] | None = None
+        self._waited_for = asyncio.Event()
+        """Somebody waits until all that was given back is gone."""
         self._closed = False
 
     def fill(self) -> None:
@@ -74,6 +76,7 @@ class Pool:
     async def settle(self) -> None:
         """Returns when all that was given back is gone."""
         while self._removing is not None:
+            self._waited_for.set()
             await asyncio.shield(self._removing)
 
     async def close(self) -> None:
@@ -144,7 +147,10 @@ class Pool:
     async def _remove(self) -> None:
         try:
             while self._given_back:
-                await asyncio.sleep(REMOVE_AFTER_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REMOVE_AFTER_SECONDS):
+                        await self._waited_for.wait()
+                self._waited_for.clear()
                 slots, self._given_back = self._given_back, []
                 await self._remove_batch(slots)
         finally:
@@ -153,7 +159,7 @@ class Pool:
     async def _remove_batch(self, slots: Sequence[Slot]) -> None:
         """A refusal keeps the addresses out of use; what is left is swept when the agent starts next."""
         try:
-            await self._workbench.do(self._workshop.remove, [slot.name for slot in slots])
+            await self._workbench.remove([slot.name for slot in slots])
         except NetworkError as refusal:
             _log.warning("%d network slots are not wholly removed: %s", len(slots), refusal)
             return

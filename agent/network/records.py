@@ -4,11 +4,13 @@ One small file a task, put in place whole by a rename. They are not synced: afte
 that they speak of exists any more, and a task without a record simply gets new addresses.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from agent.network.attachment import Published
@@ -46,17 +48,18 @@ class Records:
     def write(self, record: Record) -> None:
         """Raises OSError, for example on a full disk; then what stood there before still stands."""
         path = self._path(record.task)
-        half = path.with_suffix(_HALF)
+        half = path.removesuffix(_WHOLE) + _HALF
+        value = {"task": record.task, "addresses": record.addresses, "published": _rows(record.published)}
         try:
-            half.write_bytes(json.dumps(asdict(record)).encode())
-            half.replace(path)
+            _write(half, json.dumps(value).encode())
+            os.replace(half, path)  # noqa: PTH105  a start waits for it
         except OSError:
-            half.unlink(missing_ok=True)
+            Path(half).unlink(missing_ok=True)
             raise
 
     def forget(self, task: str) -> None:
         """Idempotent."""
-        self._path(task).unlink(missing_ok=True)
+        Path(self._path(task)).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Every record and the folder."""
@@ -64,8 +67,21 @@ class Records:
             Path(entry.path).unlink()
         self._folder.rmdir()
 
-    def _path(self, task: str) -> Path:
-        return self._folder / (quote(task, safe="") + _WHOLE)
+    def _path(self, task: str) -> str:
+        return f"{self._folder}/{quote(task, safe='')}{_WHOLE}"
+
+
+def _write(path: str, raw: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        if os.write(fd, raw) < len(raw):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    finally:
+        os.close(fd)
+
+
+def _rows(published: tuple[Published, ...]) -> list[dict[str, Any]]:
+    return [asdict(each) for each in published]
 
 
 def _parse(text: bytes) -> Record | None:

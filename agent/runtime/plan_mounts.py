@@ -22,6 +22,9 @@ _PROPAGATION = {
 _DEVICES = {"c": c.S_IFCHR, "u": c.S_IFCHR, "b": c.S_IFBLK, "p": c.S_IFIFO}
 _DEVICE_MODE = 0o666
 _PLAIN_DIRECTORIES = {"proc", "sysfs"}
+_PLAIN_KEYS = {"destination", "type", "source", "options"}
+_MOST_KNOWN = 200
+_known: "dict[tuple[Any, ...], Plan]" = {}
 _CGROUPS = {"cgroup", "cgroup2"}
 
 
@@ -48,6 +51,19 @@ def plan(config: "Mapping[str, Any]", bundle: str = "/") -> "Plan":
 
 
 def _mount(number: int, entry: "Mapping[str, Any]", bundle: str) -> "Plan":
+    """Most containers have the same few mounts besides their own binds: those are worked out once."""
+    if entry.keys() - _PLAIN_KEYS:
+        return _worked_out(number, entry, bundle)
+    words = tuple(entry.get("options") or ())
+    known = (number, entry.get("destination"), entry.get("type"), entry.get("source"), words, bundle)
+    if known not in _known:
+        if len(_known) == _MOST_KNOWN:
+            _known.clear()
+        _known[known] = _worked_out(number, entry, bundle)
+    return {**_known[known]}
+
+
+def _worked_out(number: int, entry: "Mapping[str, Any]", bundle: str) -> "Plan":
     where = f"mounts[{number}]"
     target = entry.get("destination") or ""
     if not target.startswith("/"):  # version 1.0 let it be relative to the root

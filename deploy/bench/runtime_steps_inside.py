@@ -25,7 +25,6 @@ STEPS = (
     ("shim", "agent.linux.syscalls", "clone", "clone: a child in new mount and pid namespaces"),
     ("shim", "agent.runtime.births", "Birth.go", "pid in the journal, go"),
     ("child", "agent.runtime.init", "keep_only", "closes what is not its own"),
-    
     ("child", "agent.runtime.namespaces", "join", "enters its network namespace"),
     ("child", "agent.runtime.init", "_redirect", "output into the FIFOs"),
     ("child", "agent.runtime.privileges", "limit", "resource limits"),
