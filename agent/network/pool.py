@@ -107,7 +107,13 @@ class Pool:
         return self._size + waiting - len(self._ready)
 
     async def _make(self, count: int) -> None:
-        slots = self._reserve(count)
+        try:
+            slots = self._reserve(count)
+        except NoAddressLeftError:
+            if self._removing is None:
+                raise
+            await self.settle()  # some are on their way back
+            slots = self._reserve(count)
         loop = asyncio.get_running_loop()
         made: set[Slot] = set()
 

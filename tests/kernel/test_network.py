@@ -1,5 +1,6 @@
 """Two nodes and a stranger on one switch: real bridges, namespaces, routes and packet rules."""
 
+import json
 import os
 import random
 import subprocess
@@ -49,6 +50,17 @@ def test_a_task_has_an_address_a_gateway_and_the_links_size(node: Node) -> None:
     assert "mtu 1400" in run_in(task.netns, "ip", "link", "show", "eth0")
     run_in(task.netns, "busybox", "ping", "-c1", "-W2", task.gateway)
     run_in(task.netns, "busybox", "ping", "-c1", "-W2", "127.0.0.1")
+
+
+def test_a_link_has_no_more_queues_than_it_uses(node: Node) -> None:
+    """Those that it gave up again would keep the kernel waiting."""
+    task = node.attach("web")
+    shown = [node.machine.run("ip", "-d", "-j", "link"), run_in(task.netns, "ip", "-d", "-j", "link")]
+    links = [
+        [link for link in json.loads(each) if link["ifname"].startswith(("orch0a", "eth0"))] for each in shown
+    ]
+    assert all(links)
+    assert {(link["num_tx_queues"], link["num_rx_queues"]) for each in links for link in each} == {(1, 1)}
 
 
 def test_attaching_twice_is_one_attachment(node: Node) -> None:

@@ -1,0 +1,103 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from agent.network import pool
+from agent.network.addresses import Addresses, NoAddressLeftError, Subnet
+from agent.network.topology import Slot
+from agent.network.workbench import Workbench
+
+
+class _Bench:
+    """Makes and removes at once; the real one needs a kernel."""
+
+    def __init__(self) -> None:
+        self.workshop = self
+        self.batches: list[list[str]] = []
+
+    async def do(self, work: Callable[..., None], *arguments: Any) -> None:
+        work(*arguments)
+        await asyncio.sleep(0)  # what it has told is heard before it is done, as with a thread
+
+    def make(self, slots: Sequence[Slot], made: Callable[[Slot], None]) -> None:
+        for slot in slots:
+            made(slot)
+
+    async def remove(self, names: Sequence[str]) -> None:
+        self.batches.append(list(names))
+
+
+@pytest.fixture
+def bench() -> _Bench:
+    return _Bench()
+
+
+@pytest.fixture
+def addresses() -> Addresses:
+    return Addresses([Subnet.parse("10.88.0.0/24")])
+
+
+def _pool(bench: _Bench, addresses: Addresses) -> tuple[pool.Pool, list[Slot]]:
+    return pool.Pool(0, addresses, cast("Workbench", bench)), [Slot(addresses.take()) for _ in range(3)]
+
+
+async def test_what_is_given_back_within_a_moment_is_removed_together(
+    bench: _Bench, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 0.01)
+    slots_of, slots = _pool(bench, addresses)
+    for slot in slots:
+        slots_of.give_back(slot)
+    while not bench.batches:
+        await asyncio.sleep(0)
+    assert bench.batches == [[slot.name for slot in slots]]
+
+
+async def test_who_waits_until_all_is_gone_does_not_wait_for_the_batch_to_fill(
+    bench: _Bench, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
+    slots_of, slots = _pool(bench, addresses)
+    for slot in slots:
+        slots_of.give_back(slot)
+        async with asyncio.timeout(10):
+            await slots_of.settle()
+    assert bench.batches == [[slot.name] for slot in slots]
+
+
+async def test_a_batch_that_was_waited_for_does_not_hurry_the_next_one(
+    bench: _Bench, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
+    slots_of, slots = _pool(bench, addresses)
+    slots_of.give_back(slots[0])
+    await slots_of.settle()
+    slots_of.give_back(slots[1])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert bench.batches == [[slots[0].name]]
+    await slots_of.close()
+
+
+async def test_where_addresses_run_out_those_on_their_way_back_are_waited_for(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
+    few = Addresses([Subnet.parse("10.88.0.0/30")])
+    slots_of = pool.Pool(0, few, cast("Workbench", bench))
+    only = await slots_of.take()
+    slots_of.give_back(only)
+    async with asyncio.timeout(10):
+        again = await slots_of.take()
+    assert bench.batches == [[only.name]]
+    assert again.addresses == only.addresses
+
+
+async def test_where_addresses_have_run_out_it_is_said(bench: _Bench) -> None:
+    few = Addresses([Subnet.parse("10.88.0.0/30")])
+    slots_of = pool.Pool(0, few, cast("Workbench", bench))
+    await slots_of.take()
+    with pytest.raises(NoAddressLeftError):
+        await slots_of.take()
