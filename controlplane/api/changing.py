@@ -87,7 +87,7 @@ class Changing:
         return await self._change(admit, request.request_id, received_at)
 
     async def delete(self, request: Any, context: Any) -> pb.DeleteReply:
-        """All of them or none. Raises NotPossible, StoreError."""
+        """All of them or none. Raises NotFound, NotPossible, StoreError."""
         received_at = self.clock.now()
 
         def admit() -> Draft:
@@ -96,7 +96,8 @@ class Changing:
                 namespace = "" if each.kind == "namespace" else each.namespace or DEFAULT_NAMESPACE
                 deletion.delete(draft, each.kind, ObjectName(namespace, each.name))
             if draft.problems:
-                raise errors.NotFound("\n".join(draft.problems))
+                kind = errors.NotFound if draft.missing >= set(draft.problems) else errors.NotPossible
+                raise kind("\n".join(draft.problems))
             return draft
 
         reply = await self._change(admit, request.request_id, received_at)

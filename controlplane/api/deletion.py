@@ -41,7 +41,7 @@ def labelled(cluster: snapshot.Cluster) -> Iterator[tuple[str, ObjectName, Mappi
 def _service(draft: Draft, name: ServiceName) -> None:
     known = draft.cluster.service(name)
     if known is None:
-        draft.refuse(f"there is no service {name}")
+        draft.lack(f"there is no service {name}")
         return
     if not known.deleted:
         gone = replace(
@@ -56,7 +56,7 @@ def _file(draft: Draft, name: ObjectName, *, is_secret: bool) -> None:
     kind = "secret" if is_secret else "config"
     key = keys.secret(name) if is_secret else keys.config(name)
     if key not in draft.cluster.modified:
-        draft.refuse(f"there is no {kind} {name}")
+        draft.lack(f"there is no {kind} {name}")
         return
     users = [str(user) for user in _users(draft, name, is_secret=is_secret)]
     if users:
@@ -81,7 +81,7 @@ def _users(draft: Draft, name: ObjectName, *, is_secret: bool) -> Iterator[Servi
 
 def _namespace(draft: Draft, name: str) -> None:
     if name not in draft.cluster.namespaces or name == DEFAULT_NAMESPACE:
-        draft.refuse(f"there is no namespace {name} that could be deleted")
+        draft.lack(f"there is no namespace {name} that could be deleted")
         return
     cluster = draft.cluster
     left = [

@@ -27,6 +27,8 @@ class Draft:
     edits: dict[str, codec.Edit] = field(default_factory=dict)
     looked_at: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    """Those of the problems that say what is not there."""
     warnings: list[str] = field(default_factory=list)
     objects: list[pb.AppliedObject] = field(default_factory=list)
     services: set[ServiceName] = field(default_factory=set)
@@ -35,6 +37,11 @@ class Draft:
     def refuse(self, what: str) -> None:
         """One problem; the rest is still looked at."""
         self._refuse(self.source, what)
+
+    def lack(self, what: str) -> None:
+        """A problem of this kind: what the request names is not there."""
+        self.refuse(what)
+        self.missing.add(self.problems[-1])
 
     def refuse_service(self, name: ServiceName, what: str) -> None:
         """A problem of a service, told at its own document."""

@@ -107,8 +107,13 @@ async def test_a_config_in_use_is_not_deleted(running: planes.Running) -> None:
     mounted = planes.a_service(container={"configs": ({"source": "settings"},)})
     await running.stub.Apply(planes.applying(mounted, config({"s.conf": b"1"})))
     reference = pb.Reference(kind="config", namespace="default", name="settings")
-    _, words = await planes.refused(running.stub.Delete(pb.DeleteRequest(references=[reference])))
+    code, words = await planes.refused(running.stub.Delete(pb.DeleteRequest(references=[reference])))
     assert "is used by web" in words
+    assert code is StatusCode.FAILED_PRECONDITION
+    nobody = pb.Reference(kind="config", namespace="default", name="nobody")
+    code, words = await planes.refused(running.stub.Delete(pb.DeleteRequest(references=[nobody])))
+    assert words == "there is no config nobody"
+    assert code is StatusCode.NOT_FOUND
     both = [reference, pb.Reference(kind="service", namespace="default", name="web")]
     reply = await running.stub.Delete(pb.DeleteRequest(references=both))
     assert [each.kind for each in reply.deleted] == ["service", "config"]
