@@ -1,7 +1,7 @@
 """Runs a shim that notes when each step of a start began and ended, in memory that its children share.
 
 Started by runtime_steps.py instead of agent.runtime.shim. A clock around a function costs under a microsecond;
-a tracer would stop the process at each of its six hundred system calls.
+a tracer would stop the process at each of its four hundred system calls.
 """
 
 import functools
@@ -15,15 +15,15 @@ from typing import Any
 _NOTE = struct.Struct("dd")
 
 STEPS = (
-    ("shim", "agent.runtime.starts", "Starts._prepare", "directories, FIFOs and cgroup"),
+    ("shim", "agent.runtime.starts", "Starts._prepare", "directories, FIFOs, the group that it is born into"),
+    ("shim", "agent.runtime", "cgroup_v1.V1.begin|cgroup_v2.V2.begin", "  of which the group"),
+    ("shim", "agent.linux.syscalls", "clone", "clone: a child in new mount and pid namespaces"),
     (
         "shim",
-        "agent.runtime",
-        "cgroup_v1.V1.create|cgroup_v2.V2.create",
-        "  of which the cgroup with its limits",
+        "agent.runtime.starts",
+        "Starts._complete",
+        "beside the child: its pid in the journal, limits, groups of v1",
     ),
-    ("shim", "agent.linux.syscalls", "clone", "clone: a child in new mount and pid namespaces"),
-    ("shim", "agent.runtime.births", "Birth.go", "pid in the journal, go"),
     ("child", "agent.runtime.init", "keep_only", "closes what is not its own"),
     ("child", "agent.runtime.namespaces", "join", "enters its network namespace"),
     ("child", "agent.runtime.init", "_redirect", "output into the FIFOs"),

@@ -16,6 +16,7 @@ class _Bench:
     def __init__(self) -> None:
         self.workshop = self
         self.batches: list[list[str]] = []
+        self.removed = asyncio.Event()
 
     async def do(self, work: Callable[..., None], *arguments: Any) -> None:
         work(*arguments)
@@ -27,6 +28,7 @@ class _Bench:
 
     async def remove(self, names: Sequence[str]) -> None:
         self.batches.append(list(names))
+        self.removed.set()
 
 
 @pytest.fixture
@@ -50,8 +52,8 @@ async def test_what_is_given_back_within_a_moment_is_removed_together(
     slots_of, slots = _pool(bench, addresses)
     for slot in slots:
         slots_of.give_back(slot)
-    while not bench.batches:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await bench.removed.wait()
     assert bench.batches == [[slot.name for slot in slots]]
 
 
