@@ -117,6 +117,10 @@ class Workshop:
             try:
                 with self._inside_of(namespace) as inside:
                     inside.ask([netlink.resize(netlink.INNER_INDEX, mtu)])
+            except OSError as error:
+                if error.errno != errno.EINVAL or isinstance(error, kernel.KernelRefusedError):
+                    raise
+                continue  # it is being removed: its file is there, its namespace is not
             finally:
                 os.close(namespace)
             self._outside.ask([netlink.resize_named(link_name(name), mtu)])

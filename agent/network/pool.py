@@ -38,8 +38,10 @@ class Pool:
         self._given_back: list[Slot] = []
         self._making: asyncio.Task[None] | None = None
         self._removing: asyncio.Task[None] | None = None
-        self._waited_for = asyncio.Event()
-        """Somebody waits until all that was given back is gone."""
+        self._hurried = asyncio.Event()
+        """Somebody waits for what was given back to be gone."""
+        self._removed = asyncio.Event()
+        """A batch is gone, or could not be removed."""
         self._closed = False
 
     def fill(self) -> None:
@@ -76,8 +78,7 @@ class Pool:
     async def settle(self) -> None:
         """Returns when all that was given back is gone."""
         while self._removing is not None:
-            self._waited_for.set()
-            await asyncio.shield(self._removing)
+            await self._next_batch()
 
     async def close(self) -> None:
         """Ends the background work; slots that are ready stay where they are."""
@@ -107,13 +108,7 @@ class Pool:
         return self._size + waiting - len(self._ready)
 
     async def _make(self, count: int) -> None:
-        try:
-            slots = self._reserve(count)
-        except NoAddressLeftError:
-            if self._removing is None:
-                raise
-            await self.settle()  # some are on their way back
-            slots = self._reserve(count)
+        slots = await self._reserved(count)
         loop = asyncio.get_running_loop()
         made: set[Slot] = set()
 
@@ -127,6 +122,15 @@ class Pool:
             for slot in set(slots) - made:
                 self._addresses.give_back(slot.addresses)
             raise
+
+    async def _reserved(self, count: int) -> list[Slot]:
+        while True:
+            try:
+                return self._reserve(count)
+            except NoAddressLeftError:
+                if self._removing is None:
+                    raise
+            await self._next_batch()  # some are on their way back
 
     def _reserve(self, count: int) -> list[Slot]:
         """Fewer where addresses run out, but at least one."""
@@ -150,17 +154,26 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(refusal)
 
+    async def _next_batch(self) -> None:
+        """Now, not when it is full; returns when it is gone."""
+        self._hurried.set()
+        self._removed.clear()
+        await self._removed.wait()
+
     async def _remove(self) -> None:
         try:
             while self._given_back:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(REMOVE_AFTER_SECONDS):
-                        await self._waited_for.wait()
-                self._waited_for.clear()
+                        await self._hurried.wait()
+                self._hurried.clear()
                 slots, self._given_back = self._given_back, []
                 await self._remove_batch(slots)
+                self._removed.set()
         finally:
             self._removing = None
+            self._hurried.clear()
+            self._removed.set()
 
     async def _remove_batch(self, slots: Sequence[Slot]) -> None:
         """A refusal keeps the addresses out of use; what is left is swept when the agent starts next."""

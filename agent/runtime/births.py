@@ -48,9 +48,11 @@ class Birth:
 
     def go(self, doors: list[int]) -> None:
         """Its pid is written down, its cgroups are there: through these doors (closed here) it goes in."""
-        self._say(handshake.GO, doors)
-        for door in doors:
-            os.close(door)
+        try:
+            self._say(handshake.GO, doors)
+        finally:
+            for door in doors:
+                os.close(door)
 
     def hooked(self) -> None:
         self.hooks_are_due = False
@@ -161,7 +163,7 @@ class Midwife:
             try:
                 group = os.open(cradle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError:
-                return syscalls.clone(flags)  # it looks for the group too, and says what is wrong
+                return syscalls.clone(flags)  # who opens its doors says what is wrong
             plan["born"] = True
             try:
                 return syscalls.clone(flags, group)

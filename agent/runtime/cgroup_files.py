@@ -113,9 +113,17 @@ def tree_pids(path: str) -> list[int]:
     return [pid for one in tree(path) for pid in pids(one)]
 
 
-def open_door(path: str) -> int:
-    """Where who joins writes."""
-    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def open_doors(paths: "Iterable[str]") -> list[int]:
+    """Where who joins writes; all or none."""
+    opened: list[int] = []
+    try:
+        for path in paths:
+            opened.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))  # noqa: PERF401  what is open must be closed
+    except OSError:
+        for fd in opened:
+            os.close(fd)
+        raise
+    return opened
 
 
 def children(path: str) -> list[str]:
@@ -139,13 +147,12 @@ def mkdir(path: str) -> bool:
     Whatever our umask, others may pass: a container in a user namespace that mounts its own group is led
     there from the top with its own privileges.
     """
-    before = os.umask(0o022)
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
         return False
-    finally:
-        os.umask(before)
+    if os.stat(path).st_mode & 0o777 != 0o755:
+        os.chmod(path, 0o755)
     return True
 
 

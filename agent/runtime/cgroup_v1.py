@@ -113,7 +113,7 @@ class V1:
         places = [f"{mount}/{group}/tasks" for mount in mounts]
         if self.unified and not born:
             places.append(f"{self.unified}/{group}/cgroup.procs")
-        return [files.open_door(place) for place in places]
+        return files.open_doors(places)
 
     def pids(self, group: str) -> list[int]:
         return files.pids(f"{self.killer}/{group}")

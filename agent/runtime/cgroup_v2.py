@@ -85,7 +85,7 @@ class V2:
 
     def doors(self, group: str, *, born: bool) -> list[int]:
         """Where a process with a single thread writes 0 to join; one that was born there has no more to do."""
-        return [] if born else [files.open_door(f"{self.mount}/{group}/cgroup.procs")]
+        return [] if born else files.open_doors([f"{self.mount}/{group}/cgroup.procs"])
 
     def pids(self, group: str) -> list[int]:
         return files.pids(f"{self.mount}/{group}")

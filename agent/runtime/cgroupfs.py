@@ -20,6 +20,13 @@ _MOST_BYTES = 1 << 16  # a line for each hierarchy, of a path at most
 _QUIET = c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC
 
 
+def is_own(plan: "Plan") -> bool:
+    """Whether the container has a cgroup namespace that is not its parent's."""
+    return bool(plan["clone"] & c.CLONE_NEWCGROUP) or any(
+        flag == c.CLONE_NEWCGROUP for flag, _ in plan["join"]
+    )
+
+
 def hierarchies() -> list[str]:
     """The controllers of each, read while /proc is still the host's; [""] where there is only v2."""
     fd = os.open("/proc/self/cgroup", os.O_RDONLY | os.O_CLOEXEC)
@@ -27,7 +34,7 @@ def hierarchies() -> list[str]:
         table = os.read(fd, _MOST_BYTES).decode("utf-8", "surrogateescape")
     finally:
         os.close(fd)
-    return [line.split(":")[1] for line in table.splitlines()]
+    return [line.split(":")[1] for line in table.rstrip("\n").split("\n")]
 
 
 def own_groups(group: str) -> dict[str, int]:

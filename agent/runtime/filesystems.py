@@ -58,6 +58,7 @@ def mount_here(kind: str, name: str, data: "Sequence[str]", attributes: int, *, 
         attributes & ~(_SAME_FLAGS | c.MOUNT_ATTR_STRICTATIME)
         or words.count(",") >= max(len(data), 1)
         or len(words) > _MOST_DATA_BYTES
+        or any(word.startswith("=") for word in data)
     ):
         return False
     try:

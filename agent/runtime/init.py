@@ -11,6 +11,7 @@ import stat
 from agent.linux import constants as c
 from agent.linux import syscalls
 from agent.runtime import (
+    cgroupfs,
     gate,
     handshake,
     hooks,
@@ -91,6 +92,8 @@ def _become(plan: "Plan", sock: "_socket.socket", place: str, last_capability: i
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the host's
     seccomp_load.reach(plan)
     hooked = _Hooked(plan, sock)
+    if _needs_group_first(plan):
+        hooked.wait_for_go()
     if plan["clone"] & c.CLONE_NEWNS:
         rootfs.enter(plan, place, plan["root"], hooked.before_pivot)
     else:
@@ -116,6 +119,12 @@ def _become(plan: "Plan", sock: "_socket.socket", place: str, last_capability: i
     if plan["gate"] >= 0:
         sock = _wait_at_gate(plan, sock)
     _start(plan, sock, proc, hooked.pid)
+
+
+def _needs_group_first(plan: "Plan") -> bool:
+    """What changes more than this root, or looks for the group, is not begun while that can still be refused."""
+    sees_group = any(mount["kind"] == "cgroup" for mount in plan["mounts"]) and not cgroupfs.is_own(plan)
+    return sees_group or "createContainer" in plan["hooks"] or any(mount["fill"] for mount in plan["mounts"])
 
 
 def _start(plan: "Plan", sock: "_socket.socket", proc: int, pid: int) -> None:
@@ -151,7 +160,11 @@ class _Hooked:
     def wait_for_go(self) -> list[int]:
         """Our parent has written down pid and start time; without that there is no container."""
         if self.doors is None:
-            word, doors = packets.receive_word(self.sock, len(handshake.GO))
+            try:
+                word, doors = packets.receive_word(self.sock, len(handshake.GO))
+            except OSError as error:
+                hint = "RLIMIT_NOFILE may be too low to start"
+                raise handshake.failed("cgroup", "open the groups of the container", error, hint) from None
             if word != handshake.GO:
                 os._exit(_LAST_RESORT)
             self.doors = doors

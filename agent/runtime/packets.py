@@ -5,7 +5,9 @@ megabytes, and json alone would cost one more. Version 4 of the format is fixed 
 """
 
 import _socket  # the module socket pulls in enum and selectors
+import errno
 import marshal
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     Packet: TypeAlias = dict[str, Any]
 
 MAX_PACKET_BYTES = 4 << 20
-_MAX_FDS = 16
+_MAX_FDS = 32
 _FD_BYTES = 4
 _FORMAT = 4
 
@@ -83,9 +85,16 @@ def receive(sock: "_socket.socket") -> "tuple[Packet, list[int]] | None":
 
 
 def receive_word(sock: "_socket.socket", size: int) -> "tuple[bytes, list[int]]":
-    """A word of that many bytes, as it was sent, with the descriptors beside it; b"" when the other side is gone."""
+    """A word of that many bytes, as it was sent, with the descriptors beside it; b"" when the other side is gone.
+
+    OSError EMFILE where not all of them had room here: the kernel passes as many as it can, and calls that success.
+    """
     space = _socket.CMSG_SPACE(_MAX_FDS * _FD_BYTES)
-    word, ancillary, _, _ = sock.recvmsg(size, space, _socket.MSG_CMSG_CLOEXEC)
+    word, ancillary, flags, _ = sock.recvmsg(size, space, _socket.MSG_CMSG_CLOEXEC)
+    if flags & _socket.MSG_CTRUNC:
+        for fd in passed(ancillary):
+            os.close(fd)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return word, passed(ancillary)
 
 

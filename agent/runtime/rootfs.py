@@ -92,6 +92,7 @@ def mount_cgroups(plan: "Plan") -> None:
     except OSError as error:
         raise handshake.failed("root", "make the root read-only, or set its propagation", error) from None
     root.close()
+    os.chdir("/")  # out of where something was mounted last
 
 
 def _open_sources(plan: "Plan") -> dict[int, int]:
@@ -122,8 +123,7 @@ def _prepare_cgroups(plan: "Plan") -> "tuple[list[str], dict[str, int] | None]":
     """What has to be known of the host's cgroups; bound groups where the container has no such namespace."""
     if all(mount["kind"] != "cgroup" for mount in plan["mounts"]):
         return [], None
-    own = plan["clone"] & c.CLONE_NEWCGROUP or any(flag == c.CLONE_NEWCGROUP for flag, _ in plan["join"])
-    return cgroupfs.hierarchies(), None if own else cgroupfs.own_groups(plan["group"])
+    return cgroupfs.hierarchies(), None if cgroupfs.is_own(plan) else cgroupfs.own_groups(plan["group"])
 
 
 def _pivot(place: str) -> None:

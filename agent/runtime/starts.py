@@ -44,7 +44,7 @@ class Starts:
         try:
             self._prepare(container, plan)
             birth = self.keeper.midwife.launch(plan)
-        except (handshake.StepFailed, OSError) as error:
+        except Exception as error:
             self.discard(container, _sentence(error))
             return
         container.birth = birth
@@ -54,7 +54,7 @@ class Starts:
         self.keeper.loop.watch(birth.sock.fileno(), lambda _: self._hear_birth(container))
         try:
             birth.go(self._complete(container, plan))
-        except (handshake.StepFailed, OSError) as error:
+        except Exception as error:  # whatever it is, nobody may wait for the word for ever
             birth.failure = _sentence(error)
             syscalls.kill_process(birth.pidfd, _SIGKILL)
 
@@ -169,10 +169,12 @@ class Starts:
         self.removals.group(container.entry["group"], done)
 
 
-def _sentence(error: "handshake.StepFailed | OSError") -> list[str]:
+def _sentence(error: Exception) -> list[str]:
     """Step and message."""
     if isinstance(error, handshake.StepFailed):
         return [error.step, error.message]
+    if not isinstance(error, OSError):
+        return ["shim", f"{type(error).__name__}: {error}"]
     step = "cgroup" if isinstance(error, cgroup_files.Refused) else "prepare"
     failed = handshake.failed(step, str(error.filename or error.args[0]), error)
     return [failed.step, failed.message]

@@ -17,6 +17,7 @@ class _Bench:
         self.workshop = self
         self.batches: list[list[str]] = []
         self.removed = asyncio.Event()
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def do(self, work: Callable[..., None], *arguments: Any) -> None:
         work(*arguments)
@@ -28,6 +29,7 @@ class _Bench:
 
     async def remove(self, names: Sequence[str]) -> None:
         self.batches.append(list(names))
+        self.meanwhile()
         self.removed.set()
 
 
@@ -103,3 +105,18 @@ async def test_where_addresses_have_run_out_it_is_said(bench: _Bench) -> None:
     await slots_of.take()
     with pytest.raises(NoAddressLeftError):
         await slots_of.take()
+
+
+async def test_who_needs_an_address_waits_for_the_first_that_comes_back_not_for_all(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
+    few = Addresses([Subnet.parse("10.88.0.0/29")])
+    slots_of = pool.Pool(0, few, cast("Workbench", bench))
+    *others, first = [await slots_of.take() for _ in range(5)]
+    bench.meanwhile = lambda: slots_of.give_back(others.pop())
+    slots_of.give_back(first)
+    async with asyncio.timeout(10):
+        again = await slots_of.take()
+    assert again.addresses == first.addresses
+    assert bench.batches == [[first.name]]

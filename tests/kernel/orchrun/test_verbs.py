@@ -1,5 +1,6 @@
 """orchrun beside runc and crun: the same verbs in the same states, the same answers."""
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -94,6 +95,34 @@ def test_what_cannot_start_fails_as_with_runc_and_leaves_nothing(
     assert len(ours.err.splitlines()) == 1, "one line, for callers that show the last one"
     assert orchrun("list", "--quiet").out == ""
     assert left == []
+
+
+@pytest.mark.parametrize("room", [5, 7, 9, 12, 14, 20])
+def test_where_descriptors_run_out_no_container_runs_outside_of_its_groups(
+    orchrun: Runtime, bundles: Bundles, room: int
+) -> None:
+    """Its groups come as descriptors, of which the kernel silently passes on only as many as there is room for."""
+    bundle = bundles.new(
+        "sleep",
+        "100",
+        mounts=[],
+        linux__maskedPaths=[],
+        linux__readonlyPaths=[],
+        hostname="",
+        linux__namespaces=[{"type": "pid"}],
+        linux__resources={"memory": {"limit": 64 << 20}},
+        process__rlimits=[{"type": "RLIMIT_NOFILE", "soft": room, "hard": room}],
+    )
+    group = json.loads((bundle / "config.json").read_text())["linux"]["cgroupsPath"]
+
+    name, done = orchrun.create(bundle)
+
+    if done.code:
+        assert "RLIMIT_NOFILE may be too low" in done.err or "too many open files" in done.err.lower()
+        assert room < 20
+        return
+    groups = Path(f"/proc/{orchrun('state', name).json()['pid']}/cgroup").read_text().splitlines()
+    assert [line for line in groups if not line.endswith(group)] == []
 
 
 def test_a_capability_that_nobody_can_grant_is_a_warning(orchrun: Runtime, bundles: Bundles) -> None:
