@@ -90,14 +90,20 @@ def _first(entries: Iterable[os.DirEntry[str]], most: int) -> Iterator[os.DirEnt
     yield from (entry for _, entry in zip(range(most), entries, strict=False))
 
 
+def hopeless(spec: ContainerSpec) -> LaunchFailed | None:
+    """Why it need not be tried: below this limit a start ends somewhere on its way, each time elsewhere."""
+    memory = spec.resources.limits.memory
+    if not memory or memory >= LEAST_MEMORY_BYTES:
+        return None
+    return LaunchFailed(
+        "limits",
+        f"memory limit {format_bytes(memory)} is below the {format_bytes(LEAST_MEMORY_BYTES)} that a "
+        "start needs: raise resources.limits.memory (a shell alone takes some 6Mi)",
+    )
+
+
 def _limits(failure: LaunchFailed, spec: ContainerSpec) -> LaunchFailed:
     limits = spec.resources.limits
-    if limits.memory and limits.memory < LEAST_MEMORY_BYTES:
-        return LaunchFailed(
-            "limits",
-            f"memory limit {format_bytes(limits.memory)} is below the {format_bytes(LEAST_MEMORY_BYTES)} that a "
-            "start needs: raise resources.limits.memory (a shell alone takes some 6Mi)",
-        )
     if limits.pids and limits.pids < LEAST_PIDS:
         return LaunchFailed(
             "limits", f"pids limit {limits.pids} leaves nothing to start with: raise resources.limits.pids"

@@ -146,6 +146,8 @@ class Performer:
 
     async def _launch(self, asked: Asked, seen: Observed, what: step.Launch) -> Fact:
         spec = _spec(asked, what.container)
+        if failure := advice.hopeless(spec):
+            raise failure
         image = seen.images[spec.image]
         logs = f"{self.rooms.logs}/{asked.key}"
         os.makedirs(logs, 0o750, exist_ok=True)  # noqa: PTH103  this is where tasks start: strings are faster

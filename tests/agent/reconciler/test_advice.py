@@ -62,9 +62,13 @@ def test_a_limit_that_is_too_low_is_named_with_what_is_needed(layers: tuple[str,
         amounts = ResourceAmounts.model_validate(limits)
         return ContainerSpec(image="i", resources=ResourceSpec(limits=amounts))
 
-    assert of("start", "killed", layers, spec(memory="64Ki")).startswith(
+    failure = advice.hopeless(spec(memory="64Ki"))
+    assert failure is not None
+    assert failure.step == "limits"
+    assert failure.message.startswith(
         "memory limit 64Ki is below the 2Mi that a start needs: raise resources.limits.memory"
     )
+    assert [advice.hopeless(each) for each in (spec(memory="2Mi"), spec())] == [None, None]
     assert "pids limit 1 leaves nothing" in of("start", "killed", layers, spec(pids=1))
     assert of("start", "killed", layers, spec(memory="8Mi", pids=5)) == "killed (limits: memory 8Mi, pids 5)"
     assert of("start", "killed", layers) == "killed"
