@@ -140,7 +140,7 @@ async def test_logs_go_on_after_the_logger_is_killed(bench: Any) -> None:
     await bench.heard(running.container, "20")
 
     await _kill_helper(bench, "log")
-    await bench.heard(running.container, "400")
+    await bench.heard(running.container, "150")
     await bench.runtime.kill(running.container)
 
     said = (await bench.said(running.container)).split()
@@ -188,7 +188,7 @@ async def test_an_upgraded_agent_renews_shim_and_logger_and_containers_do_not_no
     await asyncio.wait_for(become_another, 10 * bench.patience)  # what it was has hung up
     assert bench.helper("shim") == shim
     assert (await bench.runtime.containers())[running.container] == running
-    await bench.heard(running.container, "400")
+    await bench.heard(running.container, "150")
     await bench.runtime.kill(running.container)
     said = (await bench.said(running.container)).split()
     assert said == [str(number) for number in range(1, len(said) + 1)]
