@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.runtime import cgroup, cgroup_v2, container
+from agent.runtime import cgroup, cgroup_v2, container, copyup, mounts
 
 pytestmark = pytest.mark.root
 
@@ -87,6 +87,30 @@ async def test_a_limit_that_the_kernel_refuses_is_told_by_its_key(bench: Any) ->
         await bench.runtime.launch(launch)
 
     assert refused.value.step == "cgroup"
+
+
+async def test_a_volume_is_not_filled_before_the_limits_are_there(bench: Any, tmp_path: Path) -> None:
+    """They are set while the root is made; what is refused then must not leave half of an image in a volume."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(copyup.UNFILLED)
+    launch = bench.launch_of("true")
+    launch.config["mounts"].append(
+        {
+            "destination": "/bin",
+            "type": "bind",
+            "source": str(volume),
+            "options": ["bind", mounts.FILLED_ONCE],
+        }
+    )
+    launch.config["linux"]["resources"]["cpu"] = {"quota": 5000, "period": 9_000_000}
+    with pytest.raises(container.LaunchFailed):
+        await bench.runtime.launch(launch)
+    assert list(volume.iterdir()) == []
+
+    del launch.config["linux"]["resources"]["cpu"]
+    await bench.runtime.launch(launch)
+    assert (volume / "busybox").exists()
 
 
 def _read(bench: Any, container: str, *names: str) -> dict[str, str]:
