@@ -4,6 +4,7 @@ import json
 import os
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -333,25 +334,25 @@ def small(machines: list[Machine], tmp_path: Path) -> Iterator[Node]:
 def test_attaching_and_detaching_for_long_costs_nothing_in_the_end(small: Node) -> None:
     node, tasks = small, [f"t{number}" for number in range(8)]
 
-    def cycle() -> tuple[int, int, list[str]]:
+    def cycle() -> None:
         node.call("attach_many", tasks)
         node.call("detach_many", tasks)
         node.call("settle")
-        mounts = network_lab.mounts(node.folder)
-        descriptors = len(list(Path(f"/proc/{node.process.pid}/fd").iterdir()))
-        threads = len(list(Path(f"/proc/{node.process.pid}/task").iterdir()))
-        return descriptors, threads, mounts
+
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{node.process.pid}/fd").iterdir()))
 
     cycle()
-    before = cycle()
-    for _ in range(8):
+    before = descriptors()
+    for _ in range(12):
         cycle()
-    after = cycle()
-    assert after[0] == before[0]
-    assert after[1] <= 2 + min(
-        32, (os.cpu_count() or 1) + 4
-    )  # asyncio's pool of threads may fill up, no more
-    assert len(after[2]) <= 1 + 4 + len(tasks)
+    deadline = time.monotonic() + network_lab.BOUND_SECONDS
+    while descriptors() > before:  # a slot that is being made for the pool holds a few
+        assert time.monotonic() < deadline, f"{descriptors()} descriptors, {before} before"
+        time.sleep(0.01)
+    threads = len(list(Path(f"/proc/{node.process.pid}/task").iterdir()))
+    assert threads <= 3 + min(32, (os.cpu_count() or 1) + 4)  # asyncio's pool of threads may fill up, no more
+    assert len(network_lab.mounts(node.folder)) <= 1 + 4 + len(tasks)
 
 
 def test_a_node_whose_namespace_is_gone_is_swept(machines: list[Machine], tmp_path: Path) -> None:
