@@ -1,7 +1,7 @@
 """Runs a shim that notes when each step of a start began and ended, in memory that its children share.
 
 Started by runtime_steps.py instead of agent.runtime.shim. A clock around a function costs under a microsecond;
-a tracer would stop the process at each of its four hundred system calls.
+a tracer would stop the process at each of its three hundred system calls.
 """
 
 import functools
