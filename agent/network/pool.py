@@ -35,6 +35,8 @@ class Pool:
         self._workshop = workbench.workshop
         self._ready: deque[Slot] = deque()
         self._waiting: deque[asyncio.Future[Slot]] = deque()
+        self._wanted = asyncio.Event()
+        """Somebody waits, and no slot is ready."""
         self._given_back: list[Slot] = []
         self._making: asyncio.Task[None] | None = None
         self._removing: asyncio.Task[None] | None = None
@@ -56,6 +58,7 @@ class Pool:
             return self._ready.popleft()
         waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
+        self._wanted.set()
         self.fill()
         try:
             return await waiter
@@ -94,8 +97,11 @@ class Pool:
         try:
             while (missing := self._missing()) > 0:
                 if not self._waiting and self._ready:
-                    await asyncio.sleep(REFILL_AFTER_SECONDS)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(REFILL_AFTER_SECONDS):
+                            await self._wanted.wait()
                     missing = self._missing()
+                self._wanted.clear()
                 await self._make(min(BATCH_SLOTS, missing))
         except Exception as refusal:
             _log.warning("no network slot could be made: %s", refusal)

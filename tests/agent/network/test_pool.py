@@ -120,3 +120,18 @@ async def test_who_needs_an_address_waits_for_the_first_that_comes_back_not_for_
         again = await slots_of.take()
     assert again.addresses == first.addresses
     assert bench.batches == [[first.name]]
+
+
+async def test_who_finds_none_ready_does_not_wait_for_the_time_to_refill(
+    bench: _Bench, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots_of = pool.Pool(2, addresses, cast("Workbench", bench))
+    await slots_of.take()
+    monkeypatch.setattr(pool, "REFILL_AFTER_SECONDS", 3600.0)
+    taken = []
+    async with asyncio.timeout(10):
+        for _ in range(5):
+            taken.append(await slots_of.take())
+            await asyncio.sleep(0)  # the refill sees that some are ready, and waits
+    assert len({slot.name for slot in taken}) == 5
+    await slots_of.close()
