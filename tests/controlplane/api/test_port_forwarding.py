@@ -113,6 +113,8 @@ async def test_a_connection_reaches_the_node_and_comes_back(
                 await say(call, data=down.forward.data.upper())
             await say(call, closed=True)
             await call.done_writing()
+            async for _ in call:  # until it is heard: whoever hangs up takes back what is still on its way
+                pass
 
     answering = asyncio.create_task(echo())
     outputs = [output async for output in running.stub.PortForward(inputs())]
