@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from agent.network.attachment import Published
@@ -49,7 +48,8 @@ class Records:
         """Raises OSError, for example on a full disk; then what stood there before still stands."""
         path = self._path(record.task)
         half = path.removesuffix(_WHOLE) + _HALF
-        value = {"task": record.task, "addresses": record.addresses, "published": _rows(record.published)}
+        published = [asdict(each) for each in record.published]
+        value = {"task": record.task, "addresses": record.addresses, "published": published}
         try:
             _write(half, json.dumps(value).encode())
             os.replace(half, path)  # noqa: PTH105  a start waits for it
@@ -78,10 +78,6 @@ def _write(path: str, raw: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     finally:
         os.close(fd)
-
-
-def _rows(published: tuple[Published, ...]) -> list[dict[str, Any]]:
-    return [asdict(each) for each in published]
 
 
 def _parse(text: bytes) -> Record | None:

@@ -18,7 +18,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Workbench:
-    """Work is done in the order in which it was asked for. Made by `open`."""
+    """Work is done in the order in which it was asked for; slots are removed beside it. Made by `open`."""
 
     def __init__(self, thread: ThreadPoolExecutor, workshop: Workshop, folder: Path) -> None:
         """`thread` is the single one that made the workshop."""

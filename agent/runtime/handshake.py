@@ -2,7 +2,8 @@
 
 The words on the socket pair, in their order:
 
-    parent  GO        pid and start time are written down; without that there is no container
+    parent  GO        pid and start time are written down, without which there is no container, and limits are set;
+                      beside it come descriptors of its groups, the doors by which the child goes in
     child   RUNTIME   (only with hooks prestart or createRuntime) namespaces and root are there: run them
     parent  HOOKED    they have succeeded
     child   terminal  (only with one, and no console socket) its master, beside the packet

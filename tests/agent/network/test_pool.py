@@ -43,15 +43,21 @@ def addresses() -> Addresses:
     return Addresses([Subnet.parse("10.88.0.0/24")])
 
 
-def _pool(bench: _Bench, addresses: Addresses) -> tuple[pool.Pool, list[Slot]]:
+def _with_three_given(bench: _Bench, addresses: Addresses) -> tuple[pool.Pool, list[Slot]]:
     return pool.Pool(0, addresses, cast("Workbench", bench)), [Slot(addresses.take()) for _ in range(3)]
+
+
+def _of_few_addresses(bench: _Bench, monkeypatch: pytest.MonkeyPatch, subnet: str) -> pool.Pool:
+    """Nothing is made ahead, and no batch is ever full."""
+    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
+    return pool.Pool(0, Addresses([Subnet.parse(subnet)]), cast("Workbench", bench))
 
 
 async def test_what_is_given_back_within_a_moment_is_removed_together(
     bench: _Bench, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 0.01)
-    slots_of, slots = _pool(bench, addresses)
+    slots_of, slots = _with_three_given(bench, addresses)
     for slot in slots:
         slots_of.give_back(slot)
     async with asyncio.timeout(10):
@@ -63,7 +69,7 @@ async def test_who_waits_until_all_is_gone_does_not_wait_for_the_batch_to_fill(
     bench: _Bench, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
-    slots_of, slots = _pool(bench, addresses)
+    slots_of, slots = _with_three_given(bench, addresses)
     for slot in slots:
         slots_of.give_back(slot)
         async with asyncio.timeout(10):
@@ -75,7 +81,7 @@ async def test_a_batch_that_was_waited_for_does_not_hurry_the_next_one(
     bench: _Bench, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
-    slots_of, slots = _pool(bench, addresses)
+    slots_of, slots = _with_three_given(bench, addresses)
     slots_of.give_back(slots[0])
     await slots_of.settle()
     slots_of.give_back(slots[1])
@@ -88,9 +94,7 @@ async def test_a_batch_that_was_waited_for_does_not_hurry_the_next_one(
 async def test_where_addresses_run_out_those_on_their_way_back_are_waited_for(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
-    few = Addresses([Subnet.parse("10.88.0.0/30")])
-    slots_of = pool.Pool(0, few, cast("Workbench", bench))
+    slots_of = _of_few_addresses(bench, monkeypatch, "10.88.0.0/30")
     only = await slots_of.take()
     slots_of.give_back(only)
     async with asyncio.timeout(10):
@@ -99,9 +103,10 @@ async def test_where_addresses_run_out_those_on_their_way_back_are_waited_for(
     assert again.addresses == only.addresses
 
 
-async def test_where_addresses_have_run_out_it_is_said(bench: _Bench) -> None:
-    few = Addresses([Subnet.parse("10.88.0.0/30")])
-    slots_of = pool.Pool(0, few, cast("Workbench", bench))
+async def test_where_addresses_have_run_out_it_is_said(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots_of = _of_few_addresses(bench, monkeypatch, "10.88.0.0/30")
     await slots_of.take()
     with pytest.raises(NoAddressLeftError):
         await slots_of.take()
@@ -110,9 +115,7 @@ async def test_where_addresses_have_run_out_it_is_said(bench: _Bench) -> None:
 async def test_who_needs_an_address_waits_for_the_first_that_comes_back_not_for_all(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "REMOVE_AFTER_SECONDS", 3600.0)
-    few = Addresses([Subnet.parse("10.88.0.0/29")])
-    slots_of = pool.Pool(0, few, cast("Workbench", bench))
+    slots_of = _of_few_addresses(bench, monkeypatch, "10.88.0.0/29")
     *others, first = [await slots_of.take() for _ in range(5)]
     bench.meanwhile = lambda: slots_of.give_back(others.pop())
     slots_of.give_back(first)
