@@ -4,7 +4,6 @@ One small file a task, put in place whole by a rename. They are not synced: afte
 that they speak of exists any more, and a task without a record simply gets new addresses.
 """
 
-import errno
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from agent.linux import whole
 from agent.network.attachment import Published
 
 _WHOLE, _HALF = ".json", ".new"
@@ -51,8 +51,7 @@ class Records:
         published = [asdict(each) for each in record.published]
         value = {"task": record.task, "addresses": record.addresses, "published": published}
         try:
-            _write(half, json.dumps(value).encode())
-            os.replace(half, path)  # noqa: PTH105  a start waits for it
+            whole.put(path, half, json.dumps(value).encode(), 0o644)
         except OSError:
             Path(half).unlink(missing_ok=True)
             raise
@@ -69,15 +68,6 @@ class Records:
 
     def _path(self, task: str) -> str:
         return f"{self._folder}/{quote(task, safe='')}{_WHOLE}"
-
-
-def _write(path: str, raw: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        if os.write(fd, raw) < len(raw):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-    finally:
-        os.close(fd)
 
 
 def _parse(text: bytes) -> Record | None:

@@ -4,9 +4,10 @@ It lies in the run directory, which a reboot empties. A process of ours may be k
 page cache keeps what it wrote; nothing here outlives the machine, so nothing waits for a disk.
 """
 
-import errno
 import marshal
 import os
+
+from agent.linux import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,14 +58,7 @@ class Journal:
 
     def write(self, entry: "Entry") -> None:
         path = f"{self.path(entry['container'])}/entry"
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            raw = marshal.dumps(entry, 4)
-            if os.write(fd, raw) < len(raw):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        finally:
-            os.close(fd)
-        os.rename(f"{path}.new", path)
+        whole.put(path, f"{path}.new", marshal.dumps(entry, 4), 0o600)
 
     def read(self, container: str) -> "Entry | None":
         """None for a directory whose start was cut short before anything was made."""
